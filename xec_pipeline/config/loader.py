@@ -1,0 +1,142 @@
+"""From a preset name or a YAML file, plus overrides, to a checked run."""
+
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from xec_pipeline.config.output import check_run_name
+from xec_pipeline.config.run import RegressorRun
+from xec_pipeline.config.section import Section
+from xec_pipeline.errors import ConfigError, did_you_mean
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets shipped with the package."""
+    folder = resources.files("xec_pipeline.config") / "recipes"
+    return sorted(Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load_regressor_run(
+    source: str | Path, overrides: Mapping[str, Any] | None = None
+) -> RegressorRun:
+    """Read, override and check a regressor run.
+
+    Parameters
+    ----------
+    source
+        Name of a preset, or path of a YAML file. The file may begin with `preset: <name>` and then
+        states only what differs. The file itself is never changed.
+    overrides
+        Dotted option to value, for example `{"training.lr": 1e-4}`.
+
+    Returns
+    -------
+    RegressorRun
+        Frozen and complete. Its name is `mlflow.run_name`, or the file's or preset's name.
+
+    Raises
+    ------
+    ConfigError
+        If the source does not exist, is not YAML, or holds an unknown key or a wrong value. The message
+        names the file, the key and what is near.
+    """
+    tree, label = _read(source)
+    for key, value in (overrides or {}).items():
+        _set(tree, key, value)
+    run = validate(RegressorRun, tree, label)
+    try:
+        return run if run.mlflow.run_name else run.named(check_run_name(Path(label).stem))
+    except ValueError as error:
+        raise ConfigError(f"{label}: {error}") from None
+
+
+def validate(kind: type[RegressorRun], tree: Mapping[str, Any], label: str) -> RegressorRun:
+    """Build a run from a nested mapping; turn pydantic's report into one ConfigError."""
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        lines = [_explain(kind, detail) for detail in error.errors()]
+        raise ConfigError(f"{label}: " + "; ".join(lines)) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read one YAML mapping; raise ConfigError with the position of a syntax error."""
+    try:
+        loaded = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from None
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigError(
+            f"{path}: expected sections such as 'data:' and 'training:', got {type(loaded).__name__}"
+        )
+    return loaded
+
+
+def _read(source: str | Path) -> tuple[dict[str, Any], str]:
+    if isinstance(source, str) and source in preset_names():
+        return read_yaml(_preset_path(source)), source
+    path = Path(source)
+    if path.suffix not in {".yaml", ".yml"}:
+        known = preset_names()
+        raise ConfigError(
+            f"'{source}' is neither a preset nor a .yaml file{did_you_mean(str(source), known)}; "
+            f"presets: {', '.join(known)}"
+        )
+    tree = read_yaml(path)
+    preset = tree.pop("preset", None)
+    if preset is None:
+        return tree, str(path)
+    if preset not in preset_names():
+        raise ConfigError(
+            f"{path}: unknown preset '{preset}'{did_you_mean(str(preset), preset_names())}"
+        )
+    return _merge(read_yaml(_preset_path(preset)), tree), str(path)
+
+
+def _preset_path(name: str) -> Path:
+    return Path(str(resources.files("xec_pipeline.config") / "recipes" / f"{name}.yaml"))
+
+
+def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        merged[key] = (
+            _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        )
+    return merged
+
+
+def _set(tree: dict[str, Any], dotted: str, value: object) -> None:
+    *parents, leaf = dotted.split(".")
+    for parent in parents:
+        below = tree.get(parent)
+        tree[parent] = dict(below) if isinstance(below, dict) else {}
+        tree = tree[parent]
+    tree[leaf] = value
+
+
+def _explain(kind: type[Section], detail: ErrorDetails) -> str:
+    path = [str(part) for part in detail["loc"]]
+    key = ".".join(path)
+    if detail["type"] != "extra_forbidden":
+        return f"{key or 'run'}: {detail['msg'].removeprefix('Value error, ')} (got {detail['input']!r:.80})"
+    known = _options(kind, path[:-1])
+    return f"unknown key '{key}'{did_you_mean(path[-1], known)}; known here: {', '.join(known)}"
+
+
+def _options(kind: type[BaseModel], path: Iterable[str]) -> list[str]:
+    for part in path:
+        field = kind.model_fields[part]
+        candidates = (field.annotation, *get_args(field.annotation))
+        kind = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return list(kind.model_fields)

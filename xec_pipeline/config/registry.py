@@ -1,0 +1,57 @@
+"""The run registry: one YAML file per run in `runs/<kind>/`, its name is the partition key."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from xec_pipeline.config.loader import load_regressor_run
+from xec_pipeline.config.output import check_run_name
+from xec_pipeline.config.run import RegressorRun
+from xec_pipeline.errors import ConfigError, did_you_mean
+
+RunKind = Literal["mae", "regressor", "inpainter"]
+
+
+def registry_root() -> Path:
+    """Return the registry's folder: environment variable XEC_RUNS, default `runs`."""
+    return Path(os.environ.get("XEC_RUNS", "runs"))
+
+
+def run_names(kind: RunKind) -> list[str]:
+    """Return the registered run names of one kind, sorted.
+
+    Raises
+    ------
+    ConfigError
+        If a file's name cannot be a run name.
+    """
+    names = sorted(path.stem for path in (registry_root() / kind).glob("*.yaml"))
+    for name in names:
+        try:
+            check_run_name(name)
+        except ValueError as error:
+            raise ConfigError(f"{registry_root() / kind / name}.yaml: {error}") from None
+    return names
+
+
+def run_path(kind: RunKind, name: str) -> Path:
+    """Return the YAML file of a registered run.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such run; the message names the nearest.
+    """
+    path = registry_root() / kind / f"{name}.yaml"
+    if not path.is_file():
+        known = run_names(kind)
+        raise ConfigError(
+            f"no {kind} run '{name}' in {path.parent}{did_you_mean(name, known)}; "
+            f"registered: {', '.join(known) or 'none'}"
+        )
+    return path
+
+
+def registered_regressor(name: str) -> RegressorRun:
+    """Return the registered regressor run `name`; the file's name is the run's name."""
+    return load_regressor_run(run_path("regressor", name)).named(name)
