@@ -1,0 +1,43 @@
+# make demo   toy events -> trained regressor -> resolution table, through Dagster (2 cores, minutes)
+# make test   lint, types, import contracts, tests
+# make ui     the Dagster UI on http://127.0.0.1:3000
+# make bench  speed relative to straightforward code, measured in one run
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export DAGSTER_HOME := $(CURDIR)
+export PYTHONUNBUFFERED := 1
+
+.PHONY: demo test lint check ui bench clean install
+demo: $(STAMP)
+	$(BIN)/python -m xec_pipeline.demo
+
+test: $(VENV)/.installed-dev
+	.ci/check $(BIN)
+
+lint: $(VENV)/.installed-dev
+	.ci/check $(BIN) --no-tests
+
+ui: $(STAMP)
+	$(BIN)/dg dev -w workspace.yaml
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m xec_pipeline_tests.benchmarks
+
+install: $(STAMP)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check torch -c constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf artifacts data .dagster mlruns mlruns.db* .pytest_cache .mypy_cache .ruff_cache

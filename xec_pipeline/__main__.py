@@ -1,0 +1,48 @@
+"""The command line: `xec <command>`, the same as `python -m xec_pipeline <command>`."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from xec_pipeline.errors import XecError
+
+COMMANDS = ("simulate", "shards", "train", "validate", "plots", "export", "inspect")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; each command's module adds its own part."""
+    parser = argparse.ArgumentParser(
+        prog="xec",
+        description="From ROOT files of the MEG II photon detector to trained and exported models.",
+        epilog="Order of work: simulate (or your own ROOT files) -> shards -> train -> validate -> "
+        "plots -> export; inspect looks into any file on the way. Options may be written with "
+        "underscores or hyphens. The Dagster UI does the same: make ui.",
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="log more")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name in COMMANDS:
+        module = import_module(f"xec_pipeline.cli.{name}")
+        module.add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; a user's error is one line, not a traceback."""
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(
+        level=logging.DEBUG if args.verbose else logging.INFO, format="%(levelname)s %(message)s"
+    )
+    command = import_module(f"xec_pipeline.cli.{args.command}")
+    try:
+        return int(command.run(args))
+    except XecError as error:
+        if args.verbose:
+            raise
+        sys.stderr.write(f"xec {args.command}: {error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
