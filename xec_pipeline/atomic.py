@@ -13,12 +13,13 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; move it there when the block ends without an error.
+    """Yield a temporary path beside `path`; move it there when the block ends without error.
 
     Parameters
     ----------
     path
-        Final name. Missing parent folders are made. An old file stays until the new one is complete.
+        Final name. Missing parent folders are made. An old file stays until the new one is
+        complete.
 
     Yields
     ------
@@ -38,7 +39,8 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     except OSError as error:
         if error.errno in _FULL:
-            raise OutputError(f"{path}: no space left to write it; the old file, if any, is untouched") from error
+            message = f"{path}: no space left to write it; an old file of that name is untouched"
+            raise OutputError(message) from error
         raise
     finally:
         partial.unlink(missing_ok=True)

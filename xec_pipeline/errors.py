@@ -1,4 +1,4 @@
-"""The exceptions a user may meet. Each message says what is wrong, where, what was expected, what is near."""
+"""The exceptions a user may meet: what is wrong, where, what was expected, what is near."""
 
 import difflib
 from collections.abc import Iterable

@@ -30,11 +30,11 @@ class DataConfig(Section):
     val_path: str = ""
     """Validation events; they choose the best epoch."""
     test_path: str = ""
-    """Events for the final numbers (signal energy); empty to evaluate on the validation events only."""
+    """Events for the final numbers (signal energy); empty for the validation events."""
     shard_dir: str = "data/shards"
     """Folder for the tensor shards made from the ROOT files; safe to delete."""
     tree_name: str = "tree"
-    """Name of the TTree; `Tree`, `events`, `Events` and the only tree of a file are accepted too."""
+    """Name of the TTree; `Tree`, `events`, `Events` or a file's only tree will do."""
     batch_size: int = Field(default=256, ge=1)
     """Events per step and per rank."""
     chunksize: int = Field(default=4000, ge=1)
@@ -52,7 +52,7 @@ class DataConfig(Section):
     truth_time_unit: Literal["ns", "s"] = "ns"
     """Unit of `timeTruth` in the file; never guessed."""
     nonfinite: Literal["error", "dead"] = "error"
-    """What NaN or infinity in a sensor branch means: stop with an error, or a dead sensor (counted)."""
+    """What NaN or infinity in a sensor branch is: an error, or a dead sensor (counted)."""
     log_invalid_npho: bool = True
     """Log how many sensor values are dead."""
     fiducial: FiducialConfig = FiducialConfig()

@@ -42,8 +42,8 @@ def load_regressor_run(
     Raises
     ------
     ConfigError
-        If the source does not exist, is not YAML, or holds an unknown key or a wrong value. The message
-        names the file, the key and what is near.
+        If the source does not exist, is not YAML, or holds an unknown key or a wrong value.
+        The message names the file, the key and what is near.
     """
     tree, label = _read(source)
     for key, value in (overrides or {}).items():
@@ -75,9 +75,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
-        raise ConfigError(
-            f"{path}: expected sections such as 'data:' and 'training:', got {type(loaded).__name__}"
-        )
+        raise ConfigError(f"{path}: expected sections such as 'data:', got {type(loaded).__name__}")
     return loaded
 
 
@@ -129,7 +127,8 @@ def _explain(kind: type[Section], detail: ErrorDetails) -> str:
     path = [str(part) for part in detail["loc"]]
     key = ".".join(path)
     if detail["type"] != "extra_forbidden":
-        return f"{key or 'run'}: {detail['msg'].removeprefix('Value error, ')} (got {detail['input']!r:.80})"
+        reason = detail["msg"].removeprefix("Value error, ")
+        return f"{key or 'run'}: {reason} (got {detail['input']!r:.80})"
     known = _options(kind, path[:-1])
     return f"unknown key '{key}'{did_you_mean(path[-1], known)}; known here: {', '.join(known)}"
 

@@ -11,7 +11,7 @@ class ModelConfig(Section):
     """Encoder and heads."""
 
     encoder: Literal["xec_v1", "xec_v2"] = "xec_v1"
-    """xec_v1: the public architecture; xec_v2: the same faces with all cells pooled and light moments as a token."""
+    """xec_v1: the public architecture; xec_v2: strided patches and a token of light moments."""
     layout: Literal["physical", "legacy"] = "physical"
     """Sensor maps: physical, or the earlier system's (only for its checkpoints)."""
     outer_mode: Literal["finegrid", "split"] = "finegrid"

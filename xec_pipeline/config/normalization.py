@@ -13,7 +13,7 @@ class NormalizationConfig(Section):
     """y_npho = forward(npho); y_time = t / time_scale - time_shift; sentinels where invalid."""
 
     npho_scheme: NphoScheme = "log1p"
-    """log1p: ln(1 + n/s)/s2; anscombe: sqrt(n + 3/8)/sqrt(s + 3/8); sqrt: sqrt(n/s); linear: n/s."""
+    """log1p ln(1 + n/s)/s2, anscombe sqrt(n + 3/8)/sqrt(s + 3/8), sqrt sqrt(n/s), linear n/s."""
     npho_scale: float = Field(default=1000.0, gt=0)
     """s [photons]."""
     npho_scale2: float = Field(default=4.08, gt=0)

@@ -13,8 +13,8 @@ def check_run_name(name: str) -> str:
     """Return `name` if it can be a folder and a partition key, else raise ValueError."""
     if not RUN_NAME.fullmatch(name):
         raise ValueError(
-            f"run name {name!r} must start with a letter or digit and hold only letters, digits, '_', '-' "
-            "and '.', because it names a folder, files and a partition"
+            f"run name {name!r} must start with a letter or digit and hold only letters, "
+            "digits, '_', '-' and '.', because it names a folder, files and a partition"
         )
     return name
 

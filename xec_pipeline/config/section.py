@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """A frozen group of options. Unknown keys are refused; the sentence under a field is its help."""
+    """Frozen group of options; unknown keys are refused, the text under a field is its help."""
 
     model_config = ConfigDict(
         extra="forbid",

@@ -42,7 +42,7 @@ class TimingTaskConfig(TaskConfig):
     """The time head."""
 
     reference: Literal["emission", "interaction"] = "interaction"
-    """Time at the target (`timeTruth`), or at the first interaction (plus |xyzTruth - xyzVTX| / c)."""
+    """At the target (`timeTruth`), or at the first interaction (plus |xyzTruth - xyzVTX| / c)."""
 
 
 class TasksConfig(Section):
