@@ -40,5 +40,6 @@ def test_command_line_help_needs_no_heavy_library():
         "heavy = {'torch', 'uproot', 'matplotlib', 'pandas', 'mlflow', 'dagster', 'scipy', 'onnx'}\n"
         "sys.exit(','.join(sorted(heavy & set(sys.modules))))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
