@@ -1,0 +1,301 @@
+"""Prediction tables: what the network said beside the truth, one row per event.
+
+In memory a table is a `pandas.DataFrame` in internal units (energy MeV, time ns, position cm, angle
+degree) with the columns `run`, `event`, `true_<quantity>`, `pred_<quantity>` and, where the head
+predicts its uncertainty, `pred_sigma_<quantity>`. The quantities are theta, phi, energy, timing, u,
+v, w. A value that is not known is NaN.
+
+On disk each task has one CSV with the units and columns of the contract (energy GeV, time s), then
+`run,event`, further truth, and sigmas. Readers select columns by name, so files that hold the
+contract's columns alone are read too.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from xec_pipeline.atomic import replacing
+from xec_pipeline.errors import CorruptFileError, DataError, NonFiniteDataError, did_you_mean
+from xec_pipeline.units import MEV_PER_GEV, NS_PER_S
+
+PredictionTable: TypeAlias = pd.DataFrame
+
+KEYS: Final = ("run", "event")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """One predicted number and how a CSV spells it."""
+
+    internal_per_csv: float = 1.0
+    """Internal unit / unit of the file."""
+    number_format: str = "%.9g"
+    """Digits in the file; nine keep a float32 exactly."""
+
+
+QUANTITIES: Final[Mapping[str, Quantity]] = MappingProxyType(
+    {
+        "theta": Quantity(),
+        "phi": Quantity(),
+        "energy": Quantity(internal_per_csv=MEV_PER_GEV),
+        # An absolute time of microseconds must keep its femtoseconds.
+        "timing": Quantity(internal_per_csv=NS_PER_S, number_format="%.12g"),
+        "u": Quantity(),
+        "v": Quantity(),
+        "w": Quantity(),
+    }
+)
+
+TASK_QUANTITIES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "angle": ("theta", "phi"),
+        "energy": ("energy",),
+        "timing": ("timing",),
+        "uvwFI": ("u", "v", "w"),
+    }
+)
+
+_FURTHER_TRUTH: Final = ("true_energy", "true_u", "true_v", "true_w")
+
+
+def contract_columns(task: str) -> tuple[str, ...]:
+    """Return the columns that the CSV of `task` begins with."""
+    quantities = TASK_QUANTITIES[task]
+    return tuple(f"{side}_{name}" for side in ("true", "pred") for name in quantities)
+
+
+def prediction_path(
+    run_dir: Path | str, task: str, run_name: str, *, suffix: str = "", method: str | None = None
+) -> Path:
+    """Return where the predictions of a run stand.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of the run, or of the sample below it.
+    task
+        angle, energy, timing or uvwFI.
+    run_name
+        Name of the run.
+    suffix
+        `_ep{N}` for the predictions at a best epoch, else empty.
+    method
+        Name of a baseline method; None for the network.
+    """
+    kind = "predictions" if method is None else f"baseline_{method}"
+    return Path(run_dir) / f"{kind}_{task}_{run_name}{suffix}.csv"
+
+
+def prediction_table(columns: Mapping[str, ArrayLike] | PredictionTable) -> PredictionTable:
+    """Return `columns` as a table; raise DataError if their lengths differ or a key is missing."""
+    if isinstance(columns, pd.DataFrame):
+        frame = columns
+    else:
+        arrays = {name: np.asarray(values) for name, values in columns.items()}
+        lengths = {name: len(values) for name, values in arrays.items()}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"columns of a prediction table differ in length: {lengths}")
+        frame = pd.DataFrame(arrays)
+    missing = [name for name in KEYS if name not in frame]
+    if missing:
+        raise DataError(f"a prediction table needs the columns {', '.join(missing)}")
+    return frame
+
+
+def tasks_in(table: PredictionTable) -> tuple[str, ...]:
+    """Return the tasks for which `table` holds truth and predictions."""
+    return tuple(
+        task
+        for task in TASK_QUANTITIES
+        if all(column in table for column in contract_columns(task))
+    )
+
+
+def write_prediction_csvs(
+    table: Mapping[str, ArrayLike] | PredictionTable,
+    run_dir: Path | str,
+    run_name: str,
+    suffix: str = "",
+    *,
+    tasks: Iterable[str] | None = None,
+    method: str | None = None,
+) -> dict[str, Path]:
+    """Write one CSV per task and return their paths by task.
+
+    Parameters
+    ----------
+    table
+        Table in internal units, or its columns by name.
+    run_dir, run_name, suffix, method
+        See `prediction_path`.
+    tasks
+        Tasks to write; by default all that the table holds.
+
+    Raises
+    ------
+    DataError
+        If a column of a requested task is missing.
+
+    Notes
+    -----
+    Events without truth for a task are left out of its file, and their number is logged. Equal
+    tables give equal bytes.
+    """
+    frame = prediction_table(table)
+    paths = {}
+    for task in tasks_in(frame) if tasks is None else tasks:
+        path = prediction_path(run_dir, task, run_name, suffix=suffix, method=method)
+        _write_task(_with_truth(frame, task, path), task, path)
+        paths[task] = path
+    return paths
+
+
+def read_prediction_csv(path: Path | str, task: str, *, strict: bool = False) -> PredictionTable:
+    """Read one CSV into internal units.
+
+    Parameters
+    ----------
+    path
+        File of `prediction_path`, or one with the contract's columns alone.
+    task
+        Task whose columns are required.
+    strict
+        Refuse a file without events or with a prediction that is not finite.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, or lacks a column; the message names the near ones.
+    CorruptFileError
+        If it is not a table of numbers.
+    NonFiniteDataError
+        If `strict` and a prediction is NaN or infinite.
+    """
+    path = Path(path)
+    frame = _load(path)
+    _require_columns(frame, task, path)
+    table = pd.DataFrame({name: _internal(frame, name, path) for name in frame.columns})
+    if strict:
+        _require_finite(table, task, path)
+    return table
+
+
+def read_prediction_csvs(
+    run_dir: Path | str,
+    run_name: str,
+    suffix: str = "",
+    *,
+    tasks: Iterable[str] | None = None,
+    method: str | None = None,
+) -> dict[str, PredictionTable]:
+    """Read the CSVs of a run by task; without `tasks`, those that are there.
+
+    Raises
+    ------
+    DataError
+        If a requested file is missing, or if none is there.
+    """
+    wanted = tuple(TASK_QUANTITIES) if tasks is None else tuple(tasks)
+    paths = {
+        task: prediction_path(run_dir, task, run_name, suffix=suffix, method=method)
+        for task in wanted
+    }
+    if tasks is None:
+        paths = {task: path for task, path in paths.items() if path.is_file()}
+        if not paths:
+            example = prediction_path(run_dir, "<task>", run_name, suffix=suffix, method=method)
+            raise DataError(f"no predictions: expected files {example}")
+    return {task: read_prediction_csv(path, task) for task, path in paths.items()}
+
+
+def _with_truth(frame: PredictionTable, task: str, path: Path) -> PredictionTable:
+    _require_columns(frame, task, path)
+    truth = frame[[f"true_{name}" for name in TASK_QUANTITIES[task]]].to_numpy(dtype=np.float64)
+    has_truth = np.isfinite(truth).all(axis=1)
+    if not has_truth.all():
+        _log.warning("%s: %d events without truth left out", path, int((~has_truth).sum()))
+    kept: PredictionTable = frame[has_truth]
+    return kept
+
+
+def _write_task(frame: PredictionTable, task: str, path: Path) -> None:
+    columns = _csv_columns(frame, task)
+    text = pd.DataFrame({name: _formatted(frame, name) for name in columns})
+    with replacing(path) as partial:
+        text.to_csv(partial, index=False, lineterminator="\n")
+
+
+def _csv_columns(frame: PredictionTable, task: str) -> list[str]:
+    contract = contract_columns(task)
+    further = [name for name in _FURTHER_TRUTH if name in frame and name not in contract]
+    sigmas = [f"pred_sigma_{name}" for name in TASK_QUANTITIES[task]]
+    return [*contract, *KEYS, *further, *(name for name in sigmas if name in frame)]
+
+
+def _formatted(frame: PredictionTable, column: str) -> NDArray[Any]:
+    if column in KEYS:
+        return frame[column].to_numpy(dtype=np.int64)
+    quantity = _quantity_of(column)
+    values = frame[column].to_numpy(dtype=np.float64) / quantity.internal_per_csv
+    return np.array([quantity.number_format % value for value in values], dtype=object)
+
+
+def _quantity_of(column: str) -> Quantity:
+    """Return the quantity named last in a column; a plain number for a column of others."""
+    name = column.removeprefix("true_").removeprefix("pred_").removeprefix("sigma_")
+    return QUANTITIES.get(name, Quantity())
+
+
+def _load(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        there = sorted(item.name for item in path.parent.glob("*.csv"))
+        raise DataError(f"{path}: no such file{did_you_mean(path.name, there)}")
+    try:
+        return pd.read_csv(path, float_precision="round_trip")
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise CorruptFileError(f"{path}: not a table of comma-separated values: {error}") from None
+
+
+def _require_columns(frame: pd.DataFrame, task: str, path: Path) -> None:
+    for column in contract_columns(task):
+        if column not in frame:
+            present = [str(name) for name in frame.columns]
+            raise DataError(
+                f"{path}: column '{column}' of task {task} is missing"
+                f"{did_you_mean(column, present)}; present: {', '.join(present)}"
+            )
+
+
+def _internal(frame: pd.DataFrame, column: str, path: Path) -> NDArray[Any]:
+    series = frame[column]
+    if len(series) and not pd.api.types.is_numeric_dtype(series.dtype):
+        bad = pd.to_numeric(series, errors="coerce").isna() & series.notna()
+        row = int(np.flatnonzero(bad.to_numpy())[0]) if bad.any() else 0
+        raise CorruptFileError(
+            f"{path}: column '{column}', line {row + 2}: {series.iloc[row]!r} is not a number"
+        )
+    if column in KEYS:
+        return series.to_numpy()
+    return series.to_numpy(dtype=np.float64) * _quantity_of(column).internal_per_csv
+
+
+def _require_finite(table: PredictionTable, task: str, path: Path) -> None:
+    if not len(table):
+        raise DataError(f"{path}: holds no event")
+    for name in TASK_QUANTITIES[task]:
+        is_bad = ~np.isfinite(table[f"pred_{name}"].to_numpy(dtype=np.float64))
+        if is_bad.any():
+            first = int(np.argmax(is_bad))
+            raise NonFiniteDataError(
+                f"{path}: column 'pred_{name}' is not finite in {int(is_bad.sum())} of "
+                f"{len(table)} events, first in line {first + 2}"
+            )
