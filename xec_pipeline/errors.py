@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 class XecError(Exception):
@@ -26,6 +27,11 @@ class MissingBranchError(DataError):
             f"{path}: branch '{branch}' is missing{did_you_mean(branch, names)}; "
             f"the tree holds {len(names)} branches: {', '.join(names)}"
         )
+        self._given = (path, branch, tuple(names))
+
+    def __reduce__(self) -> tuple[type["MissingBranchError"], tuple[Any, ...]]:
+        """Let worker processes send this error to their parent."""
+        return type(self), self._given
 
 
 class CorruptFileError(DataError):

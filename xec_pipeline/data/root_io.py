@@ -1,0 +1,392 @@
+"""Reading and writing ROOT files: which files, which tree, which branches, in which steps."""
+
+import contextlib
+import glob
+import json
+import logging
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cramjam
+import numpy as np
+import uproot
+from numpy.typing import NDArray
+
+from xec_pipeline.atomic import replacing
+from xec_pipeline.data.schema import BRANCHES, Branch
+from xec_pipeline.errors import CorruptFileError, DataError, MissingBranchError, did_you_mean
+
+logger = logging.getLogger(__name__)
+
+TREE_NAMES: Final = ("tree", "Tree", "events", "Events")
+"""Names tried after the configured one, before the only other tree of the file."""
+PROVENANCE_TREE: Final = "provenance"
+PROVENANCE_BRANCH: Final = "json"
+_SIDE_TREES: Final = {PROVENANCE_TREE, "metadata"}
+_ROWS_PER_BASKET: Final = 500
+_BIG_FILE_VERSION: Final = 1_000_000
+
+_DECODING_ERRORS: Final = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AssertionError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    cramjam.DecompressionError,
+)
+"""What uproot and the decompressors raise on damaged bytes; there is no common type."""
+
+
+@dataclass(frozen=True)
+class EventChunk:
+    """Consecutive events of one file; `start` is the entry of the first, arrays are keyed by branch."""
+
+    path: Path
+    start: int
+    arrays: dict[str, NDArray[np.generic]]
+
+    @property
+    def n_events(self) -> int:
+        """Number of events."""
+        return len(next(iter(self.arrays.values())))
+
+
+def find_root_files(source: str | Path) -> list[Path]:
+    """Return the ROOT files of a dataset, sorted by name.
+
+    Parameters
+    ----------
+    source
+        A file, a folder (its own `*.root` files) or a glob pattern.
+
+    Raises
+    ------
+    DataError
+        If there is no such path (naming the nearest), or no ROOT file in it.
+    """
+    path = Path(source)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return _files_in(path)
+    if glob.has_magic(str(source)):
+        found = sorted(Path(name) for name in glob.glob(str(source), recursive=True))  # noqa: PTH207 - absolute patterns
+        files = [item for item in found if item.is_file()]
+        if not files:
+            raise DataError(f"{source}: no file matches this pattern")
+        return files
+    raise DataError(_missing_path(path))
+
+
+def _files_in(folder: Path) -> list[Path]:
+    # Names with a leading dot are files that another process is still writing.
+    files = sorted(item for item in folder.glob("*.root") if not item.name.startswith("."))
+    if files:
+        return files
+    below = sorted({item.parent for item in folder.glob("*/*.root")})
+    others = sorted(item.name for item in folder.iterdir())
+    hint = f"; its folders {', '.join(map(str, below[:3]))} hold some" if below else ""
+    content = f"it holds {', '.join(others[:5])}" if others else "it is empty"
+    raise DataError(f"{folder}: expected *.root files, but {content}{hint}")
+
+
+def _missing_path(path: Path) -> str:
+    missing = path
+    while not missing.parent.exists():
+        missing = missing.parent
+    if not missing.parent.is_dir():
+        return f"{path}: {missing.parent} is not a folder"
+    siblings = [item.name for item in missing.parent.iterdir()]
+    where = "" if missing == path else f"; '{missing.name}' is not in {missing.parent}"
+    return f"{path}: no such file or folder{where}{did_you_mean(missing.name, siblings)}"
+
+
+def check_root_header(path: Path) -> None:
+    """Raise if the file does not begin like ROOT or is shorter than its header says.
+
+    Raises
+    ------
+    DataError
+        If the file does not exist.
+    CorruptFileError
+        Otherwise; the message gives the sizes.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(24)
+    except FileNotFoundError:
+        raise DataError(_missing_path(path)) from None
+    if head[:4] != b"root" or len(head) < 24:
+        raise CorruptFileError(
+            f"{path}: not a ROOT file: it begins with {head[:4]!r}, expected b'root'"
+        )
+    version = struct.unpack(">i", head[4:8])[0]
+    end = struct.unpack(*((">q", head[12:20]) if version >= _BIG_FILE_VERSION else (">i", head[12:16])))[0]
+    size = path.stat().st_size
+    if size < end:
+        raise CorruptFileError(
+            f"{path}: truncated: {size} bytes of the {end} that its header announces; copy or write it again"
+        )
+
+
+@contextlib.contextmanager
+def open_tree(path: Path, tree_name: str = "tree") -> Iterator[Any]:
+    """Open the event tree of a file.
+
+    Parameters
+    ----------
+    path
+        ROOT file.
+    tree_name
+        Looked for first, then `tree`, `Tree`, `events`, `Events`, then the first tree of the file.
+
+    Yields
+    ------
+    uproot.TTree
+        The tree.
+
+    Raises
+    ------
+    DataError
+        If there is no tree.
+    CorruptFileError
+        If the file is truncated or not ROOT.
+    """
+    check_root_header(path)
+    with _damage(path, "directory"):
+        file = uproot.open(path)
+    with file:
+        with _damage(path, "directory"):
+            classes = {name.split(";")[0]: kind for name, kind in file.classnames().items()}
+            name = _choose_tree(path, classes, tree_name)
+            tree = file[name]
+        yield tree
+
+
+@contextlib.contextmanager
+def _damage(path: Path, where: str) -> Iterator[None]:
+    """Turn a decoding failure into CorruptFileError; let our own errors pass."""
+    try:
+        yield
+    except _DECODING_ERRORS as error:
+        first_line = str(error).strip().split("\n")[0][:160]
+        raise CorruptFileError(
+            f"{path}: cannot decode {where}, the file is damaged; expected whole ROOT records "
+            f"({type(error).__name__}: {first_line})"
+        ) from error
+
+
+def _choose_tree(path: Path, classes: Mapping[str, str], wanted: str) -> str:
+    trees = [name for name, kind in classes.items() if kind in {"TTree", "TNtuple", "TNtupleD"}]
+    events = [name for name in trees if name not in _SIDE_TREES]
+    for name in (wanted, *TREE_NAMES, *events[:1]):
+        if name in trees:
+            if name != wanted:
+                logger.info("%s: no tree '%s', reading '%s'", path, wanted, name)
+            return name
+    held = ", ".join(f"{name} ({kind})" for name, kind in classes.items()) or "nothing"
+    raise DataError(
+        f"{path}: tree '{wanted}' not found{did_you_mean(wanted, classes)}; "
+        f"expected a TTree, the file holds {held}"
+    )
+
+
+def iterate_events(
+    files: Sequence[Path],
+    branches: Sequence[str],
+    step: int,
+    *,
+    tree_name: str = "tree",
+    optional: Sequence[str] = (),
+    threads: int = 2,
+) -> Iterator[EventChunk]:
+    """Read chosen branches of files in steps.
+
+    Parameters
+    ----------
+    files
+        ROOT files, read in this order.
+    branches
+        Branches that must be there.
+    step
+        Events per chunk; 500 to 4000 are best.
+    tree_name
+        See `open_tree`.
+    optional
+        Branches read only where a file has them.
+    threads
+        Decompression threads.
+
+    Yields
+    ------
+    EventChunk
+        Chunks never cross a file border.
+
+    Raises
+    ------
+    MissingBranchError, CorruptFileError, DataError
+        Naming file, branch and entry.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        for path in files:
+            with open_tree(path, tree_name) as tree:
+                names = check_tree(path, tree, branches, optional)
+                yield from _iterate_tree(path, tree, names, step, pool)
+
+
+def check_tree(
+    path: Path, tree: Any, branches: Sequence[str], optional: Sequence[str] = ()
+) -> list[str]:
+    """Return the branches to read after checking that they exist, with the right shape, with entries.
+
+    Raises
+    ------
+    MissingBranchError
+        If one of `branches` is not in the tree.
+    DataError
+        If a branch has another shape than the schema says, or the tree has no entry.
+    """
+    present = set(tree.keys())
+    for name in branches:
+        if name not in present:
+            raise MissingBranchError(path, name, present)
+    names = [*branches, *(name for name in optional if name in present and name not in branches)]
+    for name in names:
+        if name in BRANCHES:
+            _check_shape(path, tree, BRANCHES[name])
+    if tree.num_entries == 0:
+        raise DataError(
+            f"{path}: tree '{tree.name}' has no entries; expected at least one event. "
+            "Write the file again or take it out of the dataset"
+        )
+    return names
+
+
+def _check_shape(path: Path, tree: Any, branch: Branch) -> None:
+    kind = tree[branch.name].interpretation
+    to_dtype = getattr(kind, "to_dtype", None)
+    expected = f"{branch.dtype}{list(branch.shape) or ''}"
+    if to_dtype is None:
+        raise DataError(
+            f"{path}: branch '{branch.name}' has type {tree[branch.name].typename}, "
+            f"expected {expected}, a number or an array of fixed length"
+        )
+    if to_dtype.shape != branch.shape:
+        raise DataError(
+            f"{path}: branch '{branch.name}' has {list(to_dtype.shape)} values per event, "
+            f"expected {list(branch.shape)} ({expected}, {branch.meaning})"
+        )
+
+
+def _iterate_tree(
+    path: Path, tree: Any, names: Sequence[str], step: int, pool: ThreadPoolExecutor
+) -> Iterator[EventChunk]:
+    for start in range(0, tree.num_entries, step):
+        stop = min(start + step, tree.num_entries)
+        with _damage(path, f"entries {start} to {stop - 1}"):
+            arrays = tree.arrays(
+                list(names),
+                entry_start=start,
+                entry_stop=stop,
+                library="np",
+                decompression_executor=pool,
+                interpretation_executor=pool,
+                array_cache=None,
+            )
+        yield EventChunk(path, start, dict(arrays))
+
+
+def read_provenance_tree(path: Path) -> dict[str, Any] | None:
+    """Return the JSON record in the file's `provenance` tree, or None if it has none.
+
+    Raises
+    ------
+    CorruptFileError
+        If the tree is there but does not hold one JSON object.
+    """
+    check_root_header(path)
+    with _damage(path, "provenance"), uproot.open(path) as file:
+        if PROVENANCE_TREE not in {name.split(";")[0] for name in file.keys()}:  # noqa: SIM118 - a ROOT directory is no dict
+            return None
+        record = json.loads(file[PROVENANCE_TREE][PROVENANCE_BRANCH].array(library="np")[0])
+    if not isinstance(record, dict):
+        raise CorruptFileError(f"{path}: provenance is {type(record).__name__}, expected an object")
+    return record
+
+
+def write_tree(
+    path: Path,
+    name: str,
+    columns: Mapping[str, NDArray[np.generic] | Sequence[str]],
+    *,
+    provenance: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write one TTree, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        New file; an old one is replaced.
+    name
+        Name of the tree.
+    columns
+        Arrays of equal length, shape (N,) or (N, k), or lists of strings.
+    provenance
+        Record for a second tree `provenance` with the string branch `json`.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full.
+    """
+    trees: dict[str, Mapping[str, NDArray[np.generic] | Sequence[str]]] = {name: columns}
+    if provenance is not None:
+        trees[PROVENANCE_TREE] = {PROVENANCE_BRANCH: [json.dumps(dict(provenance), sort_keys=True)]}
+    return write_trees(path, trees)
+
+
+def write_trees(
+    path: Path, trees: Mapping[str, Mapping[str, NDArray[np.generic] | Sequence[str]]]
+) -> Path:
+    """Write several TTrees into one file; see `write_tree`."""
+    with (
+        replacing(path) as partial,
+        uproot.recreate(partial, compression=uproot.ZSTD(5)) as file,
+    ):
+        for name, columns in trees.items():
+            _write_one(file, name, columns)
+    return path
+
+
+def _write_one(
+    file: Any, name: str, columns: Mapping[str, NDArray[np.generic] | Sequence[str]]
+) -> None:
+    lengths = {key: len(values) for key, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"columns of tree '{name}' differ in length: {lengths}")
+    n_rows = max(lengths.values(), default=0)
+    tree = file.mktree(
+        name,
+        {key: _branch_type(values) for key, values in columns.items()},
+        initial_basket_capacity=n_rows // _ROWS_PER_BASKET + 1,
+    )
+    for start in range(0, n_rows, _ROWS_PER_BASKET):
+        rows = slice(start, start + _ROWS_PER_BASKET)
+        tree.extend({key: values[rows] for key, values in columns.items()})
+
+
+def _branch_type(values: NDArray[np.generic] | Sequence[str]) -> Any:
+    if not isinstance(values, np.ndarray) or values.dtype.kind in "OU":
+        return "string"
+    # A type alone declares scalars; sub-arrays need their shape, or uproot refuses to fill them.
+    return (values.dtype, values.shape[1:]) if values.ndim > 1 else values.dtype
