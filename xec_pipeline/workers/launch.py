@@ -1,7 +1,7 @@
 """torchrun with a failure report that a program can read.
 
 `python -m xec_pipeline.workers.launch REPORT.json <arguments of torchrun>` writes, when a rank
-fails, the exit code, signal and traceback of every failed rank to REPORT.json. torchrun alone writes
+fails, the exit code, signal and traceback of every failed rank to REPORT.json. Alone, torchrun says
 nothing for a rank that was killed by a signal.
 """
 
