@@ -1,0 +1,295 @@
+"""Checkpoints: what they hold, how they are written whole and read safely.
+
+State dictionaries are those of the unwrapped model: no `module.` of DDP, no `_orig_mod.` of
+torch.compile, so that any number of ranks can read what any other number has written.
+"""
+
+import dataclasses
+import hashlib
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from xec_pipeline.atomic import replacing
+from xec_pipeline.config.loader import validate
+from xec_pipeline.config.run import RegressorRun
+from xec_pipeline.errors import CheckpointError, ConfigError, did_you_mean
+from xec_pipeline.models.input_norm import InputNormalizer
+from xec_pipeline.models.regressor import Regressor, build_regressor
+from xec_pipeline.models.target_scaling import TargetScaling
+
+SCHEMA_VERSION: Final = 1
+KINDS: Final = ("regressor", "mae", "inpainter")
+
+_WRAPPERS: Final = ("module.", "_orig_mod.")
+_OLD_NAMES: Final = {"best_val_loss": "best_val"}
+_DAMAGED: Final = (RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile, KeyError)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Everything needed to go on training, or to predict; field names are the keys of the file.
+
+    Attributes
+    ----------
+    kind
+        What was trained: one of `KINDS`.
+    model_state_dict, ema_state_dict
+        Weights by name, and their running average (None without one), both unwrapped.
+    optimizer_state_dict, scheduler_state_dict
+        State of AdamW and of the learning-rate schedule.
+    best_val, best_epoch
+        Smallest validation loss so far and the epoch (from 1) that reached it.
+    mlflow_run_id
+        Run to continue in MLflow; None without tracking.
+    epoch, step_in_epoch, global_step
+        Completed epochs, optimizer steps done of the next epoch, optimizer steps in all.
+    epoch_sums
+        Running sums of the unfinished epoch's training loss.
+    config, config_digest
+        The whole run configuration, and the digest of what decides the weights.
+    normalization, target_statistics, layout
+        How inputs and targets became network numbers, and the sensor maps.
+    data
+        Data versions of the training and validation shards.
+    git_revision
+        Commit of the code, None outside a repository.
+    rng_state
+        Random generators of each rank, as tensors by name.
+    ema_updates
+        Updates of the average so far; its decay warms up with them.
+    schema_version
+        Version of this list.
+    """
+
+    kind: str
+    model_state_dict: Mapping[str, Tensor]
+    ema_state_dict: Mapping[str, Tensor] | None = None
+    optimizer_state_dict: Mapping[str, Any] | None = None
+    scheduler_state_dict: Mapping[str, Any] | None = None
+    best_val: float = float("inf")
+    best_epoch: int = 0
+    mlflow_run_id: str | None = None
+    epoch: int = 0
+    step_in_epoch: int = 0
+    global_step: int = 0
+    epoch_sums: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    config_digest: str = ""
+    normalization: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    target_statistics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    layout: str = "physical"
+    data: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    git_revision: str | None = None
+    rng_state: tuple[Mapping[str, Tensor], ...] = ()
+    ema_updates: int = 0
+    schema_version: int = SCHEMA_VERSION
+
+    def inference_weights(self, *, use_ema: bool = True) -> Mapping[str, Tensor]:
+        """Return the averaged weights if asked for and there are any, else the plain ones."""
+        return self.ema_state_dict if use_ema and self.ema_state_dict else self.model_state_dict
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint` to `path`; the file is whole or the old one is untouched.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full.
+    """
+    content = {
+        field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)
+    }
+    content["best_val_loss"] = checkpoint.best_val
+    with replacing(path) as partial:
+        torch.save(content, partial)
+
+
+def load_checkpoint(path: Path, kind: str = "regressor") -> Checkpoint:
+    """Read and check a checkpoint; tensors come to the CPU and no code in the file is run.
+
+    Parameters
+    ----------
+    path
+        File written by `write_checkpoint`, perhaps with older key names.
+    kind
+        What must have been trained.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged, of another kind, or newer than this program.
+    """
+    content = read_content(path)
+    found = str(content.get("kind") or _kind_by_names(content))
+    if found != kind:
+        raise CheckpointError(
+            f"{path}: holds a {found} checkpoint, expected a {kind} checkpoint{_near(path, kind)}"
+        )
+    version = content.get("schema_version")
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise CheckpointError(
+            f"{path}: schema version {version}, this program reads versions 1 to {SCHEMA_VERSION}"
+        )
+    return _from_content(path, content)
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """Return the raw content of a checkpoint file of any kind (tensors on the CPU)."""
+    if not path.is_file():
+        present = [item.name for item in path.parent.glob("*.pth")]
+        raise CheckpointError(
+            f"{path}: no such checkpoint{did_you_mean(path.name, present)}; "
+            f"in that folder: {', '.join(sorted(present)) or 'none'}"
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except _DAMAGED as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path}: damaged, or not a checkpoint of tensors and plain values ({reason:.150})"
+        ) from None
+    if not isinstance(content, dict) or "model_state_dict" not in content:
+        keys = ", ".join(sorted(map(str, content))[:8]) if isinstance(content, dict) else "no keys"
+        raise CheckpointError(f"{path}: expected the key 'model_state_dict', found {keys}")
+    return content
+
+
+def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return `state` without the prefixes of DDP, torch.compile and AveragedModel."""
+    return {_bare(name): tensor for name, tensor in state.items() if name != "n_averaged"}
+
+
+def tensor_digest(state: Mapping[str, Tensor]) -> str:
+    """Return the data version of weights: a hash of sorted names, dtypes, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        # Viewed as bytes, because numpy has no bfloat16.
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _from_content(path: Path, content: dict[str, Any]) -> Checkpoint:
+    for old, new in _OLD_NAMES.items():
+        content.setdefault(new, content.get(old, float("inf")))
+    known = {field.name for field in dataclasses.fields(Checkpoint)}
+    kept = {name: value for name, value in content.items() if name in known}
+    kept["model_state_dict"] = unwrapped(kept["model_state_dict"])
+    if kept.get("ema_state_dict"):
+        kept["ema_state_dict"] = unwrapped(kept["ema_state_dict"])
+    try:
+        return Checkpoint(**kept)
+    except TypeError as error:
+        raise CheckpointError(f"{path}: incomplete: {error}") from None
+
+
+def _bare(name: str) -> str:
+    for prefix in _WRAPPERS:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _kind_by_names(content: Mapping[str, Any]) -> str:
+    """Recognize a file without the key `kind` by its weights, as older programs did."""
+    names = [_bare(str(name)) for name in content["model_state_dict"]]
+    if any(name.startswith("heads.") for name in names):
+        return "regressor"
+    if any(name.startswith("encoder.") for name in names):
+        return "inpainter" if any("head" in name for name in names) else "mae"
+    return "foreign"
+
+
+def _near(path: Path, kind: str) -> str:
+    prefix = "" if kind == "regressor" else f"{kind}_"
+    near = sorted(item.name for item in path.parent.glob(f"{prefix}checkpoint_*.pth"))
+    near = [name for name in near if name != path.name]
+    return f"; beside it: {', '.join(near)}" if near else ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InferenceModel:
+    """A trained regressor, ready to predict on the CPU; move its three modules to use a GPU.
+
+    Attributes
+    ----------
+    run
+        Configuration it was trained with.
+    regressor
+        Network in evaluation mode: normalized inputs to standardized outputs by task.
+    normalizer, scaling
+        Raw sensor values to network inputs; network outputs to physical units.
+    checkpoint
+        All else that the file holds.
+    sha
+        Data version: `tensor_digest` of the weights in use.
+    """
+
+    run: RegressorRun
+    regressor: Regressor
+    normalizer: InputNormalizer
+    scaling: TargetScaling
+    checkpoint: Checkpoint
+    sha: str
+
+
+def load_regressor_for_inference(path: Path, *, use_ema: bool = True) -> InferenceModel:
+    """Build the regressor of a checkpoint and give it its weights.
+
+    Parameters
+    ----------
+    path
+        Regressor checkpoint.
+    use_ema
+        Take the averaged weights where there are any; they chose the best epoch.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is not a whole regressor checkpoint, or its weights do not fit its configuration.
+    """
+    checkpoint = load_checkpoint(path, "regressor")
+    run = run_of(checkpoint, path)
+    weights = checkpoint.inference_weights(use_ema=use_ema)
+    regressor = build_regressor(run)
+    load_weights(regressor, weights, path)
+    return InferenceModel(
+        run=run,
+        regressor=regressor.eval(),
+        normalizer=InputNormalizer(run.normalization).eval(),
+        scaling=TargetScaling(checkpoint.target_statistics).eval(),
+        checkpoint=checkpoint,
+        sha=tensor_digest(weights),
+    )
+
+
+def run_of(checkpoint: Checkpoint, path: Path) -> RegressorRun:
+    """Return the configuration in a regressor checkpoint; raise CheckpointError if unusable."""
+    try:
+        return validate(RegressorRun, checkpoint.config, "config")
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: its configuration cannot be used: {error}") from None
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Give `weights` to `model`; raise CheckpointError naming what does not fit."""
+    own = model.state_dict()
+    lacking, unknown = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    shapes = [
+        f"{name}: {tuple(weights[name].shape)} in the file, {tuple(own[name].shape)} in the model"
+        for name in sorted(own.keys() & weights.keys())
+        if own[name].shape != weights[name].shape
+    ]
+    if lacking or unknown or shapes:
+        raise CheckpointError(
+            f"{path}: weights do not fit the model: {len(lacking)} missing {lacking[:3]}, "
+            f"{len(unknown)} unknown {unknown[:3]}, {len(shapes)} of other shape {shapes[:3]}"
+        )
+    model.load_state_dict(weights)
