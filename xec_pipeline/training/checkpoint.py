@@ -253,7 +253,7 @@ def load_regressor_for_inference(path: Path, *, use_ema: bool = True) -> Inferen
     Raises
     ------
     CheckpointError
-        If the file is not a whole regressor checkpoint, or its weights do not fit its configuration.
+        If the file is not a whole regressor checkpoint, or its weights do not fit its config.
     """
     checkpoint = load_checkpoint(path, "regressor")
     run = run_of(checkpoint, path)

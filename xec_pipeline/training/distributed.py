@@ -68,7 +68,7 @@ class DistContext:
         return values
 
     def gather(self, value: Any) -> list[Any]:
-        """Return, on all ranks, each rank's `value` (any picklable object) in the order of ranks."""
+        """Return each rank's `value` (any picklable object), in the order of ranks, everywhere."""
         if self.backend is None:
             return [value]
         gathered: list[Any] = [None] * self.world_size

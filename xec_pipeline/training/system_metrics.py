@@ -1,0 +1,97 @@
+"""How the machine did: memory, throughput, waiting. Keys of a GPU are absent without one."""
+
+import dataclasses
+import time
+from typing import Final
+
+import psutil
+import torch
+
+_GIGA: Final = 1e9
+
+
+@dataclasses.dataclass
+class EpochClock:
+    """Times of one epoch, summed while it runs.
+
+    Attributes
+    ----------
+    load_seconds, step_seconds
+        Waiting for batches, and everything else of the training steps.
+    n_batches
+        Batches trained on by this rank.
+    """
+
+    load_seconds: float = 0.0
+    step_seconds: float = 0.0
+    n_batches: int = 0
+    _started: float = dataclasses.field(default_factory=time.perf_counter)
+    _last: float = dataclasses.field(default_factory=time.perf_counter)
+
+    def loaded(self, n_batches: int) -> None:
+        """Note that `n_batches` batches have arrived."""
+        self.load_seconds += self._lap()
+        self.n_batches += n_batches
+
+    def stepped(self) -> None:
+        """Note that the optimizer has stepped."""
+        self.step_seconds += self._lap()
+
+    def elapsed(self) -> float:
+        """Return the seconds since the epoch began."""
+        return time.perf_counter() - self._started
+
+    def _lap(self) -> float:
+        now = time.perf_counter()
+        seconds, self._last = now - self._last, now
+        return seconds
+
+
+def throughput_metrics(clock: EpochClock, n_events: int) -> dict[str, float]:
+    """Return duration, events/s, waiting per batch and the computing fraction of an epoch.
+
+    Parameters
+    ----------
+    clock
+        Clock of the training part; read now, at the end of the epoch.
+    n_events
+        Events trained on by all ranks.
+    """
+    training = clock.load_seconds + clock.step_seconds
+    if not training:
+        return {"system/epoch_duration_sec": clock.elapsed()}
+    return {
+        "system/epoch_duration_sec": clock.elapsed(),
+        "system/throughput_events_per_sec": n_events / training,
+        "system/avg_data_load_sec": clock.load_seconds / max(clock.n_batches, 1),
+        "system/compute_efficiency": 100.0 * clock.step_seconds / training,
+    }
+
+
+def memory_metrics(device: torch.device) -> dict[str, float]:
+    """Return memory in use [GB = 1e9 bytes]; of the GPU only if `device` is one.
+
+    The peak counts from the last `reset_peak`.
+    """
+    metrics = {
+        "system/ram_used_gb": psutil.virtual_memory().used / _GIGA,
+        "system/process_rss_gb": psutil.Process().memory_info().rss / _GIGA,
+    }
+    if device.type != "cuda":
+        return metrics
+    allocated = torch.cuda.memory_allocated(device)
+    reserved = torch.cuda.memory_reserved(device)
+    total = torch.cuda.get_device_properties(device).total_memory
+    return metrics | {
+        "system/memory_allocated_GB": allocated / _GIGA,
+        "system/memory_reserved_GB": reserved / _GIGA,
+        "system/memory_peak_GB": torch.cuda.max_memory_allocated(device) / _GIGA,
+        "system/gpu_utilization_pct": 100.0 * allocated / total,
+        "system/memory_fragmentation": 1.0 - allocated / reserved if reserved else 0.0,
+    }
+
+
+def reset_peak(device: torch.device) -> None:
+    """Start a new peak of GPU memory."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
