@@ -12,7 +12,6 @@ contract's columns alone are read too.
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
@@ -22,8 +21,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from xec_pipeline.atomic import replacing
+from xec_pipeline.data.targets import TARGETS
 from xec_pipeline.errors import CorruptFileError, DataError, NonFiniteDataError, did_you_mean
-from xec_pipeline.units import MEV_PER_GEV, NS_PER_S
 
 PredictionTable: TypeAlias = pd.DataFrame
 
@@ -32,45 +31,24 @@ KEYS: Final = ("run", "event")
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Quantity:
-    """One predicted number and how a CSV spells it."""
-
-    internal_per_csv: float = 1.0
-    """Internal unit / unit of the file."""
-    number_format: str = "%.9g"
-    """Digits in the file; nine keep a float32 exactly."""
-
-
-QUANTITIES: Final[Mapping[str, Quantity]] = MappingProxyType(
-    {
-        "theta": Quantity(),
-        "phi": Quantity(),
-        "energy": Quantity(internal_per_csv=MEV_PER_GEV),
-        # An absolute time of microseconds must keep its femtoseconds.
-        "timing": Quantity(internal_per_csv=NS_PER_S, number_format="%.12g"),
-        "u": Quantity(),
-        "v": Quantity(),
-        "w": Quantity(),
-    }
-)
-
 TASK_QUANTITIES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "angle": ("theta", "phi"),
-        "energy": ("energy",),
-        "timing": ("timing",),
-        "uvwFI": ("u", "v", "w"),
-    }
+    {task: target.columns for task, target in TARGETS.items()}
 )
+"""Names of the predicted numbers of each task."""
 
+_CSV_SCALE: Final = {
+    column: target.csv_scale for target in TARGETS.values() for column in target.columns
+}
+# Nine digits keep a float32 exactly; an absolute time of microseconds must keep its femtoseconds.
+_NUMBER_FORMAT: Final = {"timing": "%.12g"}
+_DEFAULT_FORMAT: Final = "%.9g"
 _FURTHER_TRUTH: Final = ("true_energy", "true_u", "true_v", "true_w")
 
 
 def contract_columns(task: str) -> tuple[str, ...]:
     """Return the columns that the CSV of `task` begins with."""
-    quantities = TASK_QUANTITIES[task]
-    return tuple(f"{side}_{name}" for side in ("true", "pred") for name in quantities)
+    target = TARGETS[task]
+    return target.csv_true + target.csv_pred
 
 
 def prediction_path(
@@ -219,7 +197,7 @@ def read_prediction_csvs(
 
 def _with_truth(frame: PredictionTable, task: str, path: Path) -> PredictionTable:
     _require_columns(frame, task, path)
-    truth = frame[[f"true_{name}" for name in TASK_QUANTITIES[task]]].to_numpy(dtype=np.float64)
+    truth = frame[list(TARGETS[task].csv_true)].to_numpy(dtype=np.float64)
     has_truth = np.isfinite(truth).all(axis=1)
     if not has_truth.all():
         _log.warning("%s: %d events without truth left out", path, int((~has_truth).sum()))
@@ -237,22 +215,22 @@ def _write_task(frame: PredictionTable, task: str, path: Path) -> None:
 def _csv_columns(frame: PredictionTable, task: str) -> list[str]:
     contract = contract_columns(task)
     further = [name for name in _FURTHER_TRUTH if name in frame and name not in contract]
-    sigmas = [f"pred_sigma_{name}" for name in TASK_QUANTITIES[task]]
-    return [*contract, *KEYS, *further, *(name for name in sigmas if name in frame)]
+    sigmas = [name for name in TARGETS[task].csv_sigma if name in frame]
+    return [*contract, *KEYS, *further, *sigmas]
 
 
 def _formatted(frame: PredictionTable, column: str) -> NDArray[Any]:
     if column in KEYS:
         return frame[column].to_numpy(dtype=np.int64)
     quantity = _quantity_of(column)
-    values = frame[column].to_numpy(dtype=np.float64) / quantity.internal_per_csv
-    return np.array([quantity.number_format % value for value in values], dtype=object)
+    pattern = _NUMBER_FORMAT.get(quantity, _DEFAULT_FORMAT)
+    values = frame[column].to_numpy(dtype=np.float64) * _CSV_SCALE[quantity]
+    return np.array([pattern % value for value in values], dtype=object)
 
 
-def _quantity_of(column: str) -> Quantity:
-    """Return the quantity named last in a column; a plain number for a column of others."""
-    name = column.removeprefix("true_").removeprefix("pred_").removeprefix("sigma_")
-    return QUANTITIES.get(name, Quantity())
+def _quantity_of(column: str) -> str:
+    """Return the quantity that a column's name ends with."""
+    return column.removeprefix("true_").removeprefix("pred_").removeprefix("sigma_")
 
 
 def _load(path: Path) -> pd.DataFrame:
@@ -285,17 +263,17 @@ def _internal(frame: pd.DataFrame, column: str, path: Path) -> NDArray[Any]:
         )
     if column in KEYS:
         return series.to_numpy()
-    return series.to_numpy(dtype=np.float64) * _quantity_of(column).internal_per_csv
+    return series.to_numpy(dtype=np.float64) / _CSV_SCALE.get(_quantity_of(column), 1.0)
 
 
 def _require_finite(table: PredictionTable, task: str, path: Path) -> None:
     if not len(table):
         raise DataError(f"{path}: holds no event")
-    for name in TASK_QUANTITIES[task]:
-        is_bad = ~np.isfinite(table[f"pred_{name}"].to_numpy(dtype=np.float64))
+    for name in TARGETS[task].csv_pred:
+        is_bad = ~np.isfinite(table[name].to_numpy(dtype=np.float64))
         if is_bad.any():
             first = int(np.argmax(is_bad))
             raise NonFiniteDataError(
-                f"{path}: column 'pred_{name}' is not finite in {int(is_bad.sum())} of "
+                f"{path}: column '{name}' is not finite in {int(is_bad.sum())} of "
                 f"{len(table)} events, first in line {first + 2}"
             )

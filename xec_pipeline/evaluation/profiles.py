@@ -1,0 +1,134 @@
+"""Profiles: an estimate in bins of another variable.
+
+A bin holds low <= x < high; the last one is closed. Its abscissa is the mean of x over its events.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from xec_pipeline.evaluation.resolution import Estimator, Values
+
+MAX_BINS: Final = 20
+EVENTS_PER_BIN: Final = 50
+"""Wanted on average; fewer events give fewer bins."""
+MIN_EVENTS: Final = 10
+"""A bin with fewer events has a count but no estimate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """Estimates in bins; arrays of shape (n_bins,), NaN where a bin has too few events."""
+
+    edges: Values
+    """Bin edges, shape (n_bins + 1,)."""
+    x: Values
+    """Mean of the variable in the bin; its centre if the bin is empty."""
+    value: Values
+    error: Values
+    n: NDArray[np.int64]
+    """Events in the bin."""
+    estimator: str
+
+    @property
+    def is_drawn(self) -> NDArray[np.bool_]:
+        """True where the bin has an estimate."""
+        return np.isfinite(self.value)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the profile as lists."""
+        return {
+            "estimator": self.estimator,
+            "edges": self.edges.tolist(),
+            "x": self.x.tolist(),
+            "value": self.value.tolist(),
+            "error": self.error.tolist(),
+            "n": self.n.tolist(),
+        }
+
+
+def bin_edges(x: ArrayLike, *, max_bins: int = MAX_BINS) -> Values:
+    """Return equal-width edges over the range of `x`; one bin if `x` is constant or empty.
+
+    The number of bins falls below `max_bins` when there are fewer than 50 events for each.
+    """
+    values = np.asarray(x, dtype=np.float64)
+    if not len(values):
+        return np.array([0.0, 1.0])
+    low, high = float(values.min()), float(values.max())
+    # Relative, because a fixed energy read from float32 is not one number in float64.
+    if high - low <= 1e-6 * max(abs(low), abs(high)):
+        margin = max(0.01 * abs(low), 0.5)
+        return np.array([low - margin, high + margin])
+    n_bins = int(np.clip(len(values) // EVENTS_PER_BIN, 1, max_bins))
+    return np.linspace(low, high, n_bins + 1)
+
+
+def depth_edges(w_cm: ArrayLike, *, max_bins: int = MAX_BINS) -> Values:
+    """Return edges for the depth: bins of equal content, because its distribution falls steeply.
+
+    Bins narrower than 2 % of the range are merged with the next.
+    """
+    values = np.asarray(w_cm, dtype=np.float64)
+    equal_width = bin_edges(values, max_bins=max_bins)
+    if len(equal_width) < 4:
+        return equal_width
+    n_bins = len(equal_width) - 1
+    edges = np.quantile(values, np.linspace(0, 1, n_bins + 1))
+    narrowest = 0.02 * (edges[-1] - edges[0])
+    kept = [edges[0]]
+    for edge in edges[1:-1]:
+        if edge - kept[-1] >= narrowest and edges[-1] - edge >= narrowest:
+            kept.append(edge)
+    return np.array([*kept, edges[-1]])
+
+
+def binned_profile(
+    x: ArrayLike,
+    y: ArrayLike,
+    estimator: Estimator,
+    *,
+    edges: Values | None = None,
+    min_events: int = MIN_EVENTS,
+) -> Profile:
+    """Return `estimator` of `y` in bins of `x`.
+
+    Parameters
+    ----------
+    x, y
+        Shape (n_events,). Events where either is not finite are left out.
+    estimator
+        One of the functions of `evaluation.resolution`.
+    edges
+        Bin edges; by default `bin_edges(x)`. Events outside are not used.
+    min_events
+        Smallest number of events for which a bin gets an estimate.
+    """
+    x_all, y_all = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    is_usable = np.isfinite(x_all) & np.isfinite(y_all)
+    x_kept, y_kept = x_all[is_usable], y_all[is_usable]
+    chosen = bin_edges(x_kept) if edges is None else edges
+    n_bins = len(chosen) - 1
+    bin_of = np.searchsorted(chosen, x_kept, side="right") - 1
+    bin_of[x_kept == chosen[-1]] = n_bins - 1
+    centres = (chosen[1:] + chosen[:-1]) / 2
+    means, values, errors = centres.copy(), np.full(n_bins, np.nan), np.full(n_bins, np.nan)
+    counts = np.zeros(n_bins, dtype=np.int64)
+    for i in range(n_bins):
+        inside = bin_of == i
+        counts[i] = inside.sum()
+        if counts[i]:
+            means[i] = x_kept[inside].mean()
+        if counts[i] >= max(min_events, 1):
+            estimate = estimator(y_kept[inside])
+            values[i], errors[i] = estimate.value, estimate.error
+    return Profile(
+        edges=chosen,
+        x=means,
+        value=values,
+        error=errors,
+        n=counts,
+        estimator=estimator(np.empty(0)).estimator,
+    )
