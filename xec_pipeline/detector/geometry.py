@@ -65,7 +65,7 @@ class Geometry:
     Attributes
     ----------
     name
-        "ideal" or "aligned".
+        "ideal", "aligned", or the name given to `geometry_from_arrays`.
     position_cm
         Centres of the sensitive surfaces in the laboratory, shape (4760, 3).
     normal
@@ -141,7 +141,7 @@ _PMT_SHIFT_CM: Final = (0.01227, -0.08217, 0.01505)
 def ideal_geometry() -> Geometry:
     """Return the detector as drawn."""
     position, normal = _ideal_arrays()
-    return _geometry("ideal", position, normal)
+    return geometry_from_arrays("ideal", position, normal)
 
 
 @functools.cache
@@ -160,7 +160,7 @@ def aligned_geometry() -> Geometry:
     for panel in _PANELS:
         ids = slice(panel.first_row * INNER_COLUMNS, panel.end_row * INNER_COLUMNS)
         position[ids], normal[ids] = _panel_arrays(panel)
-    return _geometry("aligned", position, normal)
+    return geometry_from_arrays("aligned", position, normal)
 
 
 def geometry_by_name(name: str) -> Geometry:
@@ -178,13 +178,34 @@ def geometry_by_name(name: str) -> Geometry:
     return builders[name]()
 
 
-def _geometry(name: str, position_cm: FloatArray, normal: FloatArray) -> Geometry:
-    axis_v = np.cross([0.0, 0.0, 1.0], normal)
+def geometry_from_arrays(name: str, position_cm: ArrayLike, normal: ArrayLike) -> Geometry:
+    """Return a geometry made from a survey of one's own.
+
+    Parameters
+    ----------
+    name
+        Any name.
+    position_cm
+        Centres of the sensitive surfaces, shape (4760, 3).
+    normal
+        Vectors that point into the xenon, none along z, shape (4760, 3); they are normalised.
+
+    Raises
+    ------
+    ValueError
+        If an array has another shape.
+    """
+    position, direction = np.array(position_cm, np.float64), np.array(normal, np.float64)
+    for what, array in (("position_cm", position), ("normal", direction)):
+        if array.shape != (N_SENSORS, 3):
+            raise ValueError(f"{what} must have shape ({N_SENSORS}, 3), got {array.shape}")
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    axis_v = np.cross([0.0, 0.0, 1.0], direction)
     axis_v /= np.linalg.norm(axis_v, axis=1, keepdims=True)
-    axis_u = np.cross(axis_v, normal)
-    for array in (position_cm, normal, axis_u, axis_v):
+    axis_u = np.cross(axis_v, direction)
+    for array in (position, direction, axis_u, axis_v):
         array.setflags(write=False)
-    return Geometry(name=name, position_cm=position_cm, normal=normal, axis_u=axis_u, axis_v=axis_v)
+    return Geometry(name=name, position_cm=position, normal=direction, axis_u=axis_u, axis_v=axis_v)
 
 
 def _ideal_arrays() -> tuple[FloatArray, FloatArray]:
