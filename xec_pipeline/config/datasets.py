@@ -1,8 +1,9 @@
-"""Names of datasets: from the path in a configuration to a key that is a file name and a partition key."""
+"""Names of datasets: from the path in a configuration to a key for folders and partitions."""
 
 import hashlib
 import os
 import re
+from pathlib import Path
 
 _PLAIN_PART = re.compile(r"[A-Za-z0-9_-]+")
 _PLAIN_FILE = re.compile(r"[A-Za-z0-9_-]+\.root")
@@ -15,22 +16,24 @@ def dataset_key(path: str) -> str:
     Parameters
     ----------
     path
-        As it stands in a configuration; `data/toy/train` and `data/toy/train/` are the same dataset.
+        As it stands in a configuration; `data/toy/train` and `data/toy/train/` are the same.
 
     Returns
     -------
     str
-        The path with dots for slashes: `data.toy.train`. A path that is absolute, leaves the working
-        folder or holds dots, stars or other special characters also gets `-` and eight hex digits of
-        its hash, because two such paths could otherwise share a name.
+        The path with dots for slashes: `data.toy.train`. A path that is absolute, leaves the
+        working folder or holds dots, stars or other special characters also gets `-` and eight
+        hex digits of its hash, because two such paths could otherwise share a name.
     """
     normal = os.path.normpath(path)
-    parts = normal.split(os.sep)
+    parts = Path(normal).parts
     *folders, last = parts
     plain = all(map(_PLAIN_PART.fullmatch, folders)) and (
         _PLAIN_PART.fullmatch(last) or _PLAIN_FILE.fullmatch(last)
     )
     if plain:
         return ".".join(parts)
-    readable = ".".join(_UNUSUAL.sub("_", part).strip(".") or "_" for part in parts if part)
+    readable = ".".join(
+        _UNUSUAL.sub("_", part).strip(".") or "_" for part in parts if part != os.sep
+    )
     return f"{readable}-{hashlib.sha256(normal.encode()).hexdigest()[:8]}"

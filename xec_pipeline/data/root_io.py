@@ -43,13 +43,14 @@ _DECODING_ERRORS: Final = (
     struct.error,
     zlib.error,
     cramjam.DecompressionError,
+    uproot.DeserializationError,
 )
 """What uproot and the decompressors raise on damaged bytes; there is no common type."""
 
 
 @dataclass(frozen=True)
 class EventChunk:
-    """Consecutive events of one file; `start` is the entry of the first, arrays are keyed by branch."""
+    """Consecutive events of one file: entry of the first, and arrays by branch."""
 
     path: Path
     start: int
@@ -131,11 +132,13 @@ def check_root_header(path: Path) -> None:
             f"{path}: not a ROOT file: it begins with {head[:4]!r}, expected b'root'"
         )
     version = struct.unpack(">i", head[4:8])[0]
-    end = struct.unpack(*((">q", head[12:20]) if version >= _BIG_FILE_VERSION else (">i", head[12:16])))[0]
+    is_big = version >= _BIG_FILE_VERSION
+    end = int.from_bytes(head[12 : 20 if is_big else 16], "big")
     size = path.stat().st_size
     if size < end:
         raise CorruptFileError(
-            f"{path}: truncated: {size} bytes of the {end} that its header announces; copy or write it again"
+            f"{path}: truncated: {size} bytes of the {end} that its header announces; "
+            "copy or write it again"
         )
 
 
@@ -241,13 +244,13 @@ def iterate_events(
         for path in files:
             with open_tree(path, tree_name) as tree:
                 names = check_tree(path, tree, branches, optional)
-                yield from _iterate_tree(path, tree, names, step, pool)
+                yield from iterate_tree(path, tree, names, step, pool)
 
 
 def check_tree(
     path: Path, tree: Any, branches: Sequence[str], optional: Sequence[str] = ()
 ) -> list[str]:
-    """Return the branches to read after checking that they exist, with the right shape, with entries.
+    """Return the branches to read; they exist, have the right shape, and the tree has entries.
 
     Raises
     ------
@@ -288,9 +291,10 @@ def _check_shape(path: Path, tree: Any, branch: Branch) -> None:
         )
 
 
-def _iterate_tree(
+def iterate_tree(
     path: Path, tree: Any, names: Sequence[str], step: int, pool: ThreadPoolExecutor
 ) -> Iterator[EventChunk]:
+    """Yield the branches `names` of an open tree, `step` entries at a time."""
     for start in range(0, tree.num_entries, step):
         stop = min(start + step, tree.num_entries)
         with _damage(path, f"entries {start} to {stop - 1}"):
@@ -316,7 +320,7 @@ def read_provenance_tree(path: Path) -> dict[str, Any] | None:
     """
     check_root_header(path)
     with _damage(path, "provenance"), uproot.open(path) as file:
-        if PROVENANCE_TREE not in {name.split(";")[0] for name in file.keys()}:  # noqa: SIM118 - a ROOT directory is no dict
+        if PROVENANCE_TREE not in {name.split(";")[0] for name in file.classnames()}:
             return None
         record = json.loads(file[PROVENANCE_TREE][PROVENANCE_BRANCH].array(library="np")[0])
     if not isinstance(record, dict):

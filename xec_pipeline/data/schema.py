@@ -75,7 +75,13 @@ def _branches() -> Iterator[Branch]:
 def _identity() -> Iterator[Branch]:
     for name, meaning in (("run", "run number"), ("event", "event number inside the run")):
         yield Branch(
-            name=name, shape=(), dtype="int32", unit="", meaning=meaning, invalid=None, group="identity"
+            name=name,
+            shape=(),
+            dtype="int32",
+            unit="",
+            meaning=meaning,
+            invalid=None,
+            group="identity",
         )
 
 
@@ -115,14 +121,22 @@ def _derived() -> Iterator[Branch]:
         ("ch_time_min", "sensor with the earliest accepted time"),
     ):
         yield Branch(
-            name=name, shape=(), dtype="int16", unit="", meaning=meaning, invalid=-1, group="derived"
+            name=name,
+            shape=(),
+            dtype="int16",
+            unit="",
+            meaning=meaning,
+            invalid=-1,
+            group="derived",
         )
     yield _float("npho_max_used", (), "photon", "largest valid npho", "derived")
     yield _float("time_min_used", (), "s", "earliest time of a sensor with nphe > 50", "derived")
 
 
 def _truth() -> Iterator[Branch]:
-    yield _float("energyTruth", (), "GeV", "true photon energy (pi0 kinematics in CEX data)", "truth")
+    yield _float(
+        "energyTruth", (), "GeV", "true photon energy (pi0 kinematics in CEX data)", "truth"
+    )
     yield _float("timeTruth", (), "ns", "true emission time at the target", "truth")
     yield _float("uvwTruth", (3,), "cm", "true first interaction in u, v, w", "truth")
     yield _float("xyzTruth", (3,), "cm", "true first interaction", "truth")
@@ -134,7 +148,9 @@ def _truth() -> Iterator[Branch]:
 def _reconstruction() -> Iterator[Branch]:
     yield _float("xyzRecoFI", (3,), "cm", "reconstructed first interaction", "reconstruction")
     yield _float("xyzRecoLC", (3,), "cm", "reconstructed light centre", "reconstruction")
-    yield _float("uvwRecoFI", (3,), "cm", "reconstructed first interaction in u, v, w", "reconstruction")
+    yield _float(
+        "uvwRecoFI", (3,), "cm", "reconstructed first interaction in u, v, w", "reconstruction"
+    )
     yield _float("uvwRecoLC", (3,), "cm", "reconstructed light centre in u, v, w", "reconstruction")
     yield _float("energyReco", (), "GeV", "energy from the total light", "reconstruction")
     yield _float("timeReco", (), "ns", "calorimeter time minus flight time", "reconstruction")

@@ -32,9 +32,9 @@ _FAR_CM: Final = 900.0
 class Target:
     """What one task predicts.
 
-    `csv_scale` and `figure_scale` multiply an internal value to give the unit of the prediction table
-    and of the figures. `branches` must be in the ROOT file; `interaction_branches` are needed in
-    addition if the time refers to the first interaction.
+    `csv_scale` and `figure_scale` multiply an internal value to give the unit of the prediction
+    table and of the figures. `branches` must be in the ROOT file; `interaction_branches` are needed
+    in addition if the time refers to the first interaction.
     """
 
     name: str
@@ -181,10 +181,10 @@ def time_offset_ns(columns: Columns) -> Values:
 
 
 def timing_training_target(absolute_ns: Values, columns: Columns) -> Values:
-    """Return what the time head learns [ns]: the absolute time minus the event's earliest sensor time.
+    """Return what the time head learns [ns]: the absolute time minus the earliest sensor time.
 
-    The sensors show times relative to the earliest one, so the event's offset cannot be seen in them
-    and only this difference can be learned. Shapes (N, 1) or (N,) are kept.
+    The sensors show times relative to the earliest one, so the event's offset cannot be seen in
+    them and only this difference can be learned. Shapes (N, 1) or (N,) are kept.
     """
     offset = time_offset_ns(columns)
     return absolute_ns - offset.reshape(absolute_ns.shape)
