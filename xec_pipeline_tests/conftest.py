@@ -24,7 +24,7 @@ EVENTS_PER_FILE = 24
 
 
 def make_events(n_events: int, seed: int = 0) -> Arrays:
-    """Return events with all branches of a Monte Carlo file and a crude dependence on the truth.
+    """Return events with the branches of a Monte Carlo file and a crude dependence on the truth.
 
     Light falls with the distance from a point, times grow with it; two sensors of each event are dead.
     """

@@ -34,7 +34,7 @@ from xec_pipeline.data.shard_format import (
     read_record,
     write_record,
 )
-from xec_pipeline.data.shard_part import build_part
+from xec_pipeline.data.shard_part import Advance, build_part
 from xec_pipeline.data.shard_set import ShardSet, open_shards
 from xec_pipeline.errors import CorruptFileError, DataError
 
@@ -97,6 +97,7 @@ def build_shards(
     *,
     jobs: int | None = None,
     progress: bool = True,
+    on_progress: Callable[[int], object] | None = None,
 ) -> ShardManifest:
     """Convert ROOT files into a shard folder.
 
@@ -112,6 +113,8 @@ def build_shards(
         Processes, one file each; default `config.num_workers`.
     progress
         Show a bar if the terminal can.
+    on_progress
+        Told the number of events converted so far.
 
     Returns
     -------
@@ -136,10 +139,9 @@ def build_shards(
         sources = [_identify(path, known.values(), settings) for path in files]
         missing = {source.key: source for source in sources if source.key not in known}
         n_jobs = config.num_workers if jobs is None else jobs
-        for key, record in _build(
-            list(missing.values()), parts_dir, config, n_jobs, progress=progress
-        ):
-            known[key] = record
+        with _counting(progress=progress, tell=on_progress) as advance:
+            for key, record in _build(list(missing.values()), parts_dir, config, n_jobs, advance):
+                known[key] = record
         records = [_as_found(known[source.key], source.path) for source in sources]
         manifest = build_manifest(records, settings)
         _write_if_changed(out_dir / MANIFEST_NAME, manifest)
@@ -222,19 +224,33 @@ def _remove_unused(parts_dir: Path, used: set[str]) -> None:
             shutil.rmtree(item)
 
 
+@contextlib.contextmanager
+def _counting(*, progress: bool, tell: Callable[[int], object] | None) -> Iterator[Advance]:
+    """Yield a function that counts events into a bar and into `tell`."""
+    with tqdm(
+        desc="shards", unit=" events", unit_scale=True, disable=None if progress else True
+    ) as bar:
+        total = 0
+
+        def advance(n_events: int) -> None:
+            nonlocal total
+            total += n_events
+            bar.update(n_events)
+            if tell is not None:
+                tell(total)
+
+        yield advance
+
+
 def _build(
-    sources: Sequence[_Source], parts_dir: Path, config: DataConfig, jobs: int, *, progress: bool
+    sources: Sequence[_Source], parts_dir: Path, config: DataConfig, jobs: int, advance: Advance
 ) -> Iterator[tuple[str, PartRecord]]:
-    disable = None if progress else True
-    with tqdm(desc="shards", unit=" events", unit_scale=True, disable=disable) as bar:
-        if jobs > 1 and len(sources) > 1:
-            yield from _build_in_processes(sources, parts_dir, config, jobs, bar.update)
-            return
-        for source in sources:
-            yield (
-                source.key,
-                build_part(source.path, source.hash, source.key, parts_dir, config, bar.update),
-            )
+    if jobs > 1 and len(sources) > 1:
+        yield from _build_in_processes(sources, parts_dir, config, jobs, advance)
+        return
+    for source in sources:
+        record = build_part(source.path, source.hash, source.key, parts_dir, config, advance)
+        yield source.key, record
 
 
 def _build_in_processes(
@@ -242,7 +258,7 @@ def _build_in_processes(
     parts_dir: Path,
     config: DataConfig,
     jobs: int,
-    advance: Callable[[int], object],
+    advance: Advance,
 ) -> Iterator[tuple[str, PartRecord]]:
     # Spawned processes inherit neither threads nor locks; the parent may hold both.
     context = multiprocessing.get_context("spawn")
@@ -257,19 +273,24 @@ def _build_in_processes(
             yield from _collect(pending, finished, advance)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+            _drain(finished, advance)
             finished.close()
 
 
 def _collect(
-    pending: dict[Future[PartRecord], str], finished: Any, advance: Callable[[int], object]
+    pending: dict[Future[PartRecord], str], finished: Any, advance: Advance
 ) -> Iterator[tuple[str, PartRecord]]:
     while pending:
         done, _ = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-        with contextlib.suppress(queue.Empty):
-            while True:
-                advance(finished.get_nowait())
+        _drain(finished, advance)
         for future in done:
             yield pending.pop(future), future.result()
+
+
+def _drain(finished: Any, advance: Advance) -> None:
+    with contextlib.suppress(queue.Empty):
+        while True:
+            advance(finished.get_nowait())
 
 
 _worker_queue: list[Any] = []

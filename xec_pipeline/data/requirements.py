@@ -1,0 +1,74 @@
+"""Whether a dataset can answer what is asked of it, decided before any work starts."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from xec_pipeline.config.tasks import TASK_NAMES
+from xec_pipeline.data.root_io import open_tree
+from xec_pipeline.data.schema import BRANCHES
+from xec_pipeline.data.shard_set import ShardSet
+from xec_pipeline.data.targets import TARGETS, target_named
+from xec_pipeline.errors import DataError
+
+_DERIVED_FROM_TIMES: Final = "time_min_used"
+"""Shards hold this column also where the file lacks it, made from the sensor times."""
+
+
+def require_targets(
+    source: ShardSet | Path | str, tasks: Iterable[str], *, timing_reference: str = "interaction"
+) -> None:
+    """Raise unless every source file holds a truth for every task.
+
+    Parameters
+    ----------
+    source
+        Opened shards (all their source files are looked at), or one ROOT file.
+    tasks
+        Names of the tasks asked for.
+    timing_reference
+        `interaction` also needs the true vertex and first interaction point.
+
+    Raises
+    ------
+    ConfigError
+        If a task is unknown.
+    DataError
+        Naming file, task and branch, and the tasks that this file allows.
+    """
+    asked = [target_named(task).name for task in tasks]
+    for path, measured in _measured_by_file(source).items():
+        lacking = {
+            task: [
+                name
+                for name in TARGETS[task].required_branches(timing_reference)
+                if not measured.get(name, 0)
+            ]
+            for task in TASK_NAMES
+        }
+        for task in asked:
+            if lacking[task]:
+                possible = [name for name in TASK_NAMES if not lacking[name]]
+                raise DataError(_describe(path, task, lacking[task][0], measured, possible))
+
+
+def _measured_by_file(source: ShardSet | Path | str) -> dict[str, Mapping[str, int]]:
+    """Return how many values are measured by file and column; 1 for a branch of a ROOT file."""
+    if isinstance(source, ShardSet):
+        return {part.source: part.n_measured for part in source.manifest.sources}
+    with open_tree(Path(source)) as tree:
+        present = dict.fromkeys(BRANCHES.keys() & set(tree.keys()), 1)
+    if "time" in present:
+        present[_DERIVED_FROM_TIMES] = 1
+    return {str(source): present}
+
+
+def _describe(
+    path: str, task: str, branch: str, measured: Mapping[str, int], possible: list[str]
+) -> str:
+    unit = f" [{BRANCHES[branch].unit}]" if BRANCHES[branch].unit else ""
+    state = "holds no measured value (all 1e10)" if branch in measured else "is missing"
+    return (
+        f"{path}: task '{task}' needs branch '{branch}' ({BRANCHES[branch].meaning}{unit}), "
+        f"which {state}; tasks possible with this file: {', '.join(possible) or 'none'}"
+    )

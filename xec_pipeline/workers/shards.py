@@ -1,0 +1,79 @@
+"""Build the tensor shards of one dataset.
+
+python -m xec_pipeline.workers.shards --config demo --path data/toy/train [--jobs 2]
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+from xec_pipeline.config.loader import load_regressor_run
+from xec_pipeline.data.root_io import find_root_files
+from xec_pipeline.data.shard_set import ShardSet
+from xec_pipeline.data.shards import build_shards, is_shard_dir, open_shards, shard_dir_for
+from xec_pipeline.errors import XecError
+from xec_pipeline.workers.pipes import Report, open_report
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the worker; return its exit status."""
+    args = build_parser().parse_args(argv)
+    try:
+        with open_report() as report:
+            run_worker(args.config, args.path, args.jobs, report)
+    except XecError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this worker's options."""
+    parser = argparse.ArgumentParser(prog="xec_pipeline.workers.shards", description=__doc__)
+    parser.add_argument("--config", required=True, help="preset name or YAML file of a run")
+    parser.add_argument("--path", required=True, help="ROOT file, folder, or pattern in quotes")
+    parser.add_argument("--jobs", type=int, help="processes (default: data.num_workers)")
+    return parser
+
+
+def run_worker(source: str, path: str, jobs: int | None, report: Report) -> ShardSet:
+    """Build the shards of the events at `path` as run `source` says, and report them."""
+    config = load_regressor_run(source).data
+    started = time.perf_counter()
+    out_dir = shard_dir_for(config, path)
+    if is_shard_dir(path):
+        shards = open_shards(path)
+    else:
+        files = find_root_files(path)
+        report.log(f"{path}: {len(files)} ROOT files")
+        build_shards(
+            files,
+            out_dir,
+            config,
+            jobs=jobs,
+            on_progress=lambda n_done: report.progress(events=n_done),
+        )
+        shards = open_shards(out_dir)
+    report.result(describe(shards, time.perf_counter() - started), shards.data_version)
+    return shards
+
+
+def describe(shards: ShardSet, seconds: float) -> dict[str, object]:
+    """Return the numbers that describe a shard folder."""
+    manifest = shards.manifest
+    return {
+        "events": manifest.n_events,
+        "files": len(manifest.sources),
+        "dead_percent": 100 * manifest.dead_fraction,
+        "nonfinite_values": manifest.n_nonfinite,
+        "toy": manifest.toy,
+        "npho_rms_error_percent": 100 * manifest.quantization.npho_rms_relative,
+        "time_rms_error_ps": manifest.quantization.time_rms_ps,
+        "seconds": seconds,
+        "shard_dir": shards.path,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
