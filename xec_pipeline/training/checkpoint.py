@@ -47,8 +47,8 @@ class Checkpoint:
         Smallest validation loss so far and the epoch (from 1) that reached it.
     mlflow_run_id
         Run to continue in MLflow; None without tracking.
-    epoch, step_in_epoch, global_step
-        Completed epochs, optimizer steps done of the next epoch, optimizer steps in all.
+    epoch, step_in_epoch, steps_per_epoch, global_step
+        Completed epochs, optimizer steps done of the next epoch and in a whole one, steps in all.
     epoch_sums
         Running sums of the unfinished epoch's training loss.
     config, config_digest
@@ -77,6 +77,7 @@ class Checkpoint:
     mlflow_run_id: str | None = None
     epoch: int = 0
     step_in_epoch: int = 0
+    steps_per_epoch: int = 0
     global_step: int = 0
     epoch_sums: Mapping[str, float] = dataclasses.field(default_factory=dict)
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -1,7 +1,7 @@
 """The optimizer and the learning rate of every step."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import torch
@@ -49,37 +49,30 @@ class Schedule:
     ----------
     config
         lr, lr_min, lr_scheduler, warmup_epochs and epochs.
-    steps_per_epoch
-        Optimizer steps of one epoch.
-    start_step
-        Step at which the schedule begins; not 0 after a refresh.
+    start_epoch
+        Where the schedule begins, without a warm-up if not at 0: a refresh after a resumption.
 
     Notes
     -----
-    With e the (fractional) epoch since the start, W the warm-up and E the epochs:
-    lr (0.01 + 0.99 e / W) while e < W, then
+    With e the epochs since the start (with a fraction), W the warm-up and E the epochs from start
+    to end: lr (0.01 + 0.99 e / W) while e < W, then
     lr_min + (lr - lr_min) (1 + cos(pi (e - W) / (E - W))) / 2. Past E the rate stays at lr_min.
     """
 
-    def __init__(
-        self, config: TrainingConfig, steps_per_epoch: int, *, start_step: int = 0
-    ) -> None:
-        self._steps_per_epoch = steps_per_epoch
-        start_epoch = start_step / steps_per_epoch
+    def __init__(self, config: TrainingConfig, *, start_epoch: float = 0.0) -> None:
         self._shape: dict[str, float] = {
             "lr": config.lr,
             "lr_min": config.lr_min,
             "is_cosine": float(config.lr_scheduler == "cosine"),
-            "warmup_epochs": 0.0 if start_step else config.warmup_epochs,
+            "warmup_epochs": 0.0 if start_epoch else config.warmup_epochs,
             "epochs": config.epochs - start_epoch,
             "start_epoch": start_epoch,
         }
 
-    def lr(self, step: int) -> float:
-        """Return the learning rate of optimizer step `step`, counted from 0 over all epochs."""
+    def lr(self, epoch: float) -> float:
+        """Return the learning rate when `epoch` epochs have been trained, with their fraction."""
         shape = self._shape
-        elapsed = step / self._steps_per_epoch - shape["start_epoch"]
-        warmup = shape["warmup_epochs"]
+        elapsed, warmup = epoch - shape["start_epoch"], shape["warmup_epochs"]
         if elapsed < warmup:
             return shape["lr"] * (WARMUP_START + (1 - WARMUP_START) * elapsed / warmup)
         if not shape["is_cosine"]:
@@ -89,9 +82,9 @@ class Schedule:
         half = 0.5 * (shape["lr"] - shape["lr_min"])
         return shape["lr_min"] + half * (1 + math.cos(math.pi * part))
 
-    def apply(self, optimizer: torch.optim.Optimizer, step: int) -> float:
-        """Set the learning rate of `step` in the optimizer and return it."""
-        rate = self.lr(step)
+    def apply(self, optimizer: torch.optim.Optimizer, epoch: float) -> float:
+        """Set the learning rate at `epoch` in the optimizer and return it."""
+        rate = self.lr(epoch)
         for group in optimizer.param_groups:
             group["lr"] = rate
         return rate
@@ -107,7 +100,7 @@ class Schedule:
         return differs
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter], largest: float) -> torch.Tensor:
+def clip_gradients(model: nn.Module, largest: float) -> torch.Tensor:
     """Scale gradients to a norm of at most `largest` (0: never) and return the norm before."""
     limit = largest if largest > 0 else math.inf
-    return nn.utils.clip_grad_norm_(parameters, limit, foreach=True)
+    return nn.utils.clip_grad_norm_(model.parameters(), limit, foreach=True)

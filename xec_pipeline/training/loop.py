@@ -1,0 +1,324 @@
+"""The training loop. It knows batches, losses and ranks, and no task: stages plug in."""
+
+import contextlib
+import dataclasses
+import itertools
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from xec_pipeline.atomic import replacing
+from xec_pipeline.config.training import TrainingConfig
+from xec_pipeline.errors import TrainingDivergedError
+from xec_pipeline.training.checkpoint import Checkpoint, write_checkpoint
+from xec_pipeline.training.distributed import DistContext
+from xec_pipeline.training.guard import Step, StepGuard, StopSignal
+from xec_pipeline.training.optim import clip_gradients
+from xec_pipeline.training.reporting import Reporter
+from xec_pipeline.training.seeding import seed_epoch
+from xec_pipeline.training.stage import Stage, StageBatch, Table, Validation
+from xec_pipeline.training.state import EpochSums, TrainedRun, TrainState
+from xec_pipeline.training.system_metrics import (
+    EpochClock,
+    memory_metrics,
+    reset_peak,
+    throughput_metrics,
+)
+from xec_pipeline.training.tracking import Tracker
+
+PredictionSink = Callable[[int, Table], None]
+
+LAST: Final = "checkpoint_last.pth"
+BEST: Final = "checkpoint_best.pth"
+
+_SECONDS_BETWEEN_REPORTS: Final = 0.5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """How a training ended.
+
+    Attributes
+    ----------
+    epoch
+        Completed epochs.
+    best_epoch, best_val
+        Epoch with the smallest validation loss, and that loss.
+    metrics
+        Numbers of the last epoch.
+    best_table
+        Predictions of the best epoch, on rank 0 and if that epoch was trained in this call.
+    was_stopped
+        True if SIGTERM came before the last epoch; the state is in checkpoint_last.pth.
+    """
+
+    epoch: int
+    best_epoch: int
+    best_val: float
+    metrics: Mapping[str, float]
+    best_table: Table | None
+    was_stopped: bool
+
+
+class Trainer:
+    """Trains one stage.
+
+    Parameters
+    ----------
+    stage
+        What is trained.
+    run
+        Its configuration.
+    dist
+        The ranks.
+    reporter, tracker
+        Who hears of it.
+    stop
+        Wish to stop early.
+    on_best
+        Called on rank 0 with epoch and predictions after each new best epoch.
+
+    Attributes
+    ----------
+    state
+        Weights, average, optimizer, schedule, counters.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        run: TrainedRun,
+        dist: DistContext,
+        *,
+        reporter: Reporter,
+        tracker: Tracker,
+        stop: StopSignal | None = None,
+        on_best: PredictionSink | None = None,
+    ) -> None:
+        self._stage, self._run, self._dist = stage, run, dist
+        self._reporter, self._tracker, self._on_best = reporter, tracker, on_best
+        self._accumulate = run.training.grad_accum_steps
+        self._steps_per_epoch = math.ceil(stage.n_batches / self._accumulate)
+        self.state = TrainState(stage.model, run, dist)
+        self._guard = StepGuard(dist, stop or StopSignal(), stage.event_names)
+        self._ddp = wrapped_for_ranks(stage.model, dist)
+        self._network = compiled(self._ddp or stage.model, run.training, dist)
+        self._best_table: Table | None = None
+        self._metrics: dict[str, float] = {}
+
+    def resume(self, checkpoint: Checkpoint, path: Path) -> None:
+        """Go on from `checkpoint`, which was read from `path`, as the run's options say."""
+        self.state.resume(checkpoint, path, steps_per_epoch=self._steps_per_epoch)
+
+    def fit(self) -> FitResult:
+        """Train until the last epoch, or until asked to stop.
+
+        Raises
+        ------
+        TrainingDivergedError
+            On all ranks, if a loss is not finite on any.
+        OutputError
+            If a checkpoint cannot be written.
+        """
+        progress = self.state.progress
+        was_stopped = False
+        while progress.epoch < self._run.training.epochs and not was_stopped:
+            was_stopped = self._epoch(progress.epoch + 1)
+        return FitResult(
+            epoch=progress.epoch,
+            best_epoch=progress.best_epoch,
+            best_val=progress.best_val,
+            metrics=self._metrics,
+            best_table=self._best_table,
+            was_stopped=was_stopped,
+        )
+
+    def _epoch(self, epoch: int) -> bool:
+        """Train and validate one epoch; return whether it was left in its middle."""
+        clock = EpochClock()
+        reset_peak(self._dist.device)
+        if self._train(epoch, clock):
+            self._save_last(self.state.sums.over_ranks(self._dist))
+            return True
+        trained = self.state.sums.over_ranks(self._dist)
+        validation = self._stage.validate(self.state.best_model)
+        if not math.isfinite(validation.loss):
+            raise TrainingDivergedError(
+                f"epoch {epoch}: the validation loss is {validation.loss}; {LAST} is from before "
+                "this epoch"
+            )
+        self._close_epoch(epoch, trained, validation, clock)
+        return False
+
+    def _train(self, epoch: int, clock: EpochClock) -> bool:
+        """Make the steps of an epoch that are still to be made; return whether asked to stop."""
+        state, progress = self.state, self.state.progress
+        if progress.step == 0:
+            state.sums = EpochSums(self._dist.device)
+            seed_epoch(self._run.training.seed, epoch, self._dist.rank)
+        self._network.train()
+        report = _Throttle(self._reporter, epoch, self._steps_per_epoch)
+        batches = self._stage.batches(epoch, progress.step * self._accumulate)
+        with contextlib.closing(batches):
+            for group in groups(batches, self._accumulate):
+                clock.loaded(len(group))
+                step = self._gradient(epoch, group)
+                wants_stop = self._guard.must_stop(step)
+                self._update(step)
+                clock.stepped()
+                report.step(step, clock, sum(batch.n_total for batch in group))
+                if wants_stop:
+                    return True
+        self._guard.finish()
+        return False
+
+    def _gradient(self, epoch: int, group: Sequence[StageBatch]) -> Step:
+        """Make the gradient of one optimizer step: of the mean over all events of all ranks."""
+        n_total = sum(batch.n_total for batch in group)
+        losses = []
+        for number, batch in enumerate(group, start=1):
+            with self._sync(is_last=number == len(group)):
+                event_losses = self._stage.event_losses(self._network, batch)
+                # DDP takes the mean over ranks; with this factor that is the mean over events, also
+                # if the ranks hold different numbers of them.
+                loss = event_losses.sum() * (self._dist.world_size / n_total)
+                loss.backward()  # type: ignore[no-untyped-call]  # torch gives backward no types
+            losses.append(event_losses.detach())
+        return Step(
+            epoch=epoch,
+            number=self.state.progress.step + 1,
+            losses=torch.cat(losses),
+            events=torch.cat([batch.index_B for batch in group]),
+            gradient_norm=clip_gradients(self.state.model, self._run.training.grad_clip),
+        )
+
+    def _sync(self, *, is_last: bool) -> contextlib.AbstractContextManager[None]:
+        """Let ranks exchange gradients only after the last batch of a step."""
+        if self._ddp is None or is_last:
+            return contextlib.nullcontext()
+        held: contextlib.AbstractContextManager[None] = self._ddp.no_sync()
+        return held
+
+    def _update(self, step: Step) -> None:
+        state, progress = self.state, self.state.progress
+        state.schedule.apply(
+            state.optimizer, progress.epoch + progress.step / self._steps_per_epoch
+        )
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        if state.ema is not None:
+            state.ema.update(state.model)
+        state.sums.add(step.losses, step.gradient_norm)
+        progress.step += 1
+        progress.global_step += 1
+
+    def _close_epoch(
+        self,
+        epoch: int,
+        trained: Mapping[str, float],
+        validation: Validation,
+        clock: EpochClock,
+    ) -> None:
+        progress = self.state.progress
+        progress.epoch, progress.step = epoch, 0
+        is_best = validation.loss < progress.best_val
+        if is_best:
+            progress.best_val, progress.best_epoch = validation.loss, epoch
+            self._best_table = validation.table
+        self._save_last({})
+        if self._dist.is_main:
+            self._copy_last(epoch, is_best=is_best)
+            if is_best and self._on_best is not None and validation.table is not None:
+                self._on_best(epoch, validation.table)
+        self._metrics = {
+            "train/loss": trained["loss"] / trained["events"],
+            "train/grad_norm_max": trained["gradient_norm_max"],
+            "val/loss": validation.loss,
+            "lr": self.state.optimizer.param_groups[0]["lr"],
+            **validation.metrics,
+            **throughput_metrics(clock, int(trained["events"])),
+            **memory_metrics(self._dist.device),
+        }
+        self._tracker.epoch(epoch, self._metrics)
+        self._reporter.epoch(epoch, self._run.training.epochs, self._metrics)
+
+    def _save_last(self, sums: Mapping[str, float]) -> None:
+        """Write checkpoint_last.pth on rank 0; every rank takes part."""
+        checkpoint = self.state.to_checkpoint(
+            {**self._stage.describe(), "mlflow_run_id": self._tracker.run_id},
+            sums=sums,
+            steps_per_epoch=self._steps_per_epoch,
+        )
+        if self._dist.is_main:
+            write_checkpoint(self._run.run_dir / LAST, checkpoint)
+        # Without it, a rank could leave, and end the others, while the file is still being written.
+        self._dist.barrier()
+
+    def _copy_last(self, epoch: int, *, is_best: bool) -> None:
+        names = [BEST] if is_best else []
+        if epoch % self._run.checkpoint.save_interval == 0:
+            names.append(f"checkpoint_epoch_{epoch}.pth")
+        for name in names:
+            with replacing(self._run.run_dir / name) as partial:
+                shutil.copyfile(self._run.run_dir / LAST, partial)
+
+
+class _Throttle:
+    """Passes on a step now and then; reading a loss makes the processor wait for the GPU."""
+
+    def __init__(self, reporter: Reporter, epoch: int, n_steps: int) -> None:
+        self._reporter, self._epoch, self._n_steps = reporter, epoch, n_steps
+        self._next = time.monotonic() + _SECONDS_BETWEEN_REPORTS
+        self._n_events = 0
+
+    def step(self, step: Step, clock: EpochClock, n_events: int) -> None:
+        self._n_events += n_events
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + _SECONDS_BETWEEN_REPORTS
+        self._reporter.progress(
+            self._epoch,
+            step.number,
+            self._n_steps,
+            loss=float(step.losses.mean()),
+            events_per_s=self._n_events / clock.elapsed(),
+        )
+
+
+def groups(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Yield lists of `size` successive batches; the last list holds what is left."""
+    iterator = iter(batches)
+    while group := list(itertools.islice(iterator, size)):
+        yield group
+
+
+def wrapped_for_ranks(model: nn.Module, dist: DistContext) -> DistributedDataParallel | None:
+    """Return `model` in DDP, or None for a single rank."""
+    if dist.world_size == 1:
+        return None
+    devices = [dist.device] if dist.device.type == "cuda" else None
+    # No buffer changes in training, and every parameter takes part in every step.
+    return DistributedDataParallel(
+        model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+    )
+
+
+def compiled(network: nn.Module, config: TrainingConfig, dist: DistContext) -> nn.Module:
+    """Return `network` compiled as configured; as it is on the CPU."""
+    if config.compile == "none" or dist.device.type != "cuda":
+        return network
+    # torch.compile returns a module for a module, but its annotation says a function.
+    return cast(
+        nn.Module,
+        torch.compile(
+            network, mode=config.compile, fullgraph=config.compile_fullgraph, dynamic=False
+        ),
+    )

@@ -1,0 +1,241 @@
+"""The state of a training: what changes from step to step, and its way to disk and back."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from xec_pipeline.config.output import CheckpointConfig
+from xec_pipeline.config.training import TrainingConfig
+from xec_pipeline.errors import CheckpointError
+from xec_pipeline.training.checkpoint import Checkpoint, load_weights
+from xec_pipeline.training.distributed import DistContext
+from xec_pipeline.training.ema import Ema
+from xec_pipeline.training.optim import Schedule, build_optimizer
+from xec_pipeline.training.seeding import restore_rng_state, rng_state
+
+_log = logging.getLogger(__name__)
+
+
+class TrainedRun(Protocol):
+    """What the loop needs to know of a run's configuration, of whatever kind."""
+
+    @property
+    def training(self) -> TrainingConfig:
+        """How it learns."""
+
+    @property
+    def checkpoint(self) -> CheckpointConfig:
+        """What is kept."""
+
+    @property
+    def run_dir(self) -> Path:
+        """Where it is kept."""
+
+    def digest(self) -> str:
+        """Return a hash of all that decides the weights."""
+
+    def model_dump(self) -> dict[str, Any]:
+        """Return the configuration as plain values."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a training is.
+
+    Attributes
+    ----------
+    epoch
+        Completed epochs.
+    step
+        Optimizer steps done of the epoch that has begun.
+    global_step
+        Optimizer steps done in all.
+    best_val, best_epoch
+        Smallest validation loss and its epoch.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    global_step: int = 0
+    best_val: float = float("inf")
+    best_epoch: int = 0
+
+
+class EpochSums:
+    """Running sums of an epoch on one rank; they stay on the device until asked for."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._loss = torch.zeros((), dtype=torch.float64, device=device)
+        self._norm = torch.zeros((), dtype=torch.float64, device=device)
+        self._n_events = 0
+
+    @classmethod
+    def restored(cls, sums: Mapping[str, float], device: torch.device) -> "EpochSums":
+        """Return sums that begin with what `over_ranks` gave."""
+        made = cls(device)
+        made._loss += sums["loss"]
+        made._norm += sums["gradient_norm_max"]
+        made._n_events = int(sums["events"])
+        return made
+
+    def add(self, losses: Tensor, gradient_norm: Tensor) -> None:
+        """Add one step: the losses of its events, and the norm of its gradient."""
+        self._loss += losses.sum(dtype=torch.float64)
+        self._norm = torch.maximum(self._norm, gradient_norm.to(self._norm))
+        self._n_events += len(losses)
+
+    def over_ranks(self, dist: DistContext) -> dict[str, float]:
+        """Return loss and events summed over the ranks, and the largest gradient norm."""
+        total = dist.sum_over_ranks({"loss": float(self._loss), "events": float(self._n_events)})
+        return total | {"gradient_norm_max": float(dist.maximum_(self._norm.clone()))}
+
+
+class TrainState:
+    """Weights, their average, optimizer, schedule and counters.
+
+    Parameters
+    ----------
+    model
+        Unwrapped model on its device.
+    run
+        Configuration.
+    dist
+        The ranks.
+    """
+
+    def __init__(self, model: nn.Module, run: TrainedRun, dist: DistContext) -> None:
+        config = run.training
+        self.model = model
+        self.progress = Progress()
+        self.sums = EpochSums(dist.device)
+        self.optimizer = build_optimizer(model, config)
+        self.schedule = Schedule(config)
+        self.ema = Ema(model, config.ema_decay) if config.ema_decay is not None else None
+        self._run = run
+        self._dist = dist
+
+    @property
+    def best_model(self) -> nn.Module:
+        """The averaged model if there is one: it validates and is exported."""
+        return self.ema.model if self.ema is not None else self.model
+
+    def to_checkpoint(
+        self, description: Mapping[str, Any], *, sums: Mapping[str, float], steps_per_epoch: int
+    ) -> Checkpoint:
+        """Return the state as a checkpoint; every rank must call it.
+
+        Parameters
+        ----------
+        description
+            What the stage adds: kind, normalization, target statistics, layout, data versions,
+            git revision, MLflow run.
+        sums
+            Running sums of the unfinished epoch, over all ranks; empty between epochs.
+        steps_per_epoch
+            Optimizer steps of an epoch.
+        """
+        progress = self.progress
+        return Checkpoint(
+            **description,
+            model_state_dict=self.model.state_dict(),
+            ema_state_dict=self.ema.state_dict() if self.ema is not None else None,
+            ema_updates=self.ema.n_updates if self.ema is not None else 0,
+            optimizer_state_dict=self.optimizer.state_dict(),
+            scheduler_state_dict=self.schedule.state_dict(),
+            best_val=progress.best_val,
+            best_epoch=progress.best_epoch,
+            epoch=progress.epoch,
+            step_in_epoch=progress.step,
+            steps_per_epoch=steps_per_epoch,
+            global_step=progress.global_step,
+            epoch_sums=dict(sums),
+            config=self._run.model_dump(),
+            config_digest=self._run.digest(),
+            rng_state=tuple(self._dist.gather(rng_state(self._dist.device))),
+        )
+
+    def resume(self, checkpoint: Checkpoint, path: Path, *, steps_per_epoch: int) -> None:
+        """Go on from `checkpoint` as `checkpoint.{reset_epoch, refresh_lr}` say.
+
+        Raises
+        ------
+        CheckpointError
+            If its weights do not fit the model.
+        """
+        load_weights(self.model, checkpoint.model_state_dict, path)
+        if self._run.checkpoint.reset_epoch:
+            self._restart_average()
+            return
+        self._resume_average(checkpoint, path)
+        self._resume_optimizer(checkpoint, path)
+        self._resume_progress(checkpoint, steps_per_epoch)
+        self._resume_schedule(checkpoint)
+
+    def _restart_average(self) -> None:
+        if self.ema is not None:
+            self.ema.load_state_dict(self.model.state_dict(), 0)
+
+    def _resume_average(self, checkpoint: Checkpoint, path: Path) -> None:
+        if self.ema is None:
+            return
+        if checkpoint.ema_state_dict is None:
+            _log.info("%s holds no averaged weights; the average starts from its weights", path)
+            self._restart_average()
+            return
+        load_weights(self.ema.model, checkpoint.ema_state_dict, path)
+        self.ema.n_updates = checkpoint.ema_updates
+
+    def _resume_optimizer(self, checkpoint: Checkpoint, path: Path) -> None:
+        if checkpoint.optimizer_state_dict is None:
+            _log.warning("%s holds no optimizer state; the optimizer starts afresh", path)
+            return
+        # The moments are taken over; decay, betas and the like stay as configured now.
+        own = [
+            {key: value for key, value in group.items() if key != "params"}
+            for group in self.optimizer.param_groups
+        ]
+        try:
+            self.optimizer.load_state_dict(dict(checkpoint.optimizer_state_dict))
+        except ValueError as error:
+            raise CheckpointError(
+                f"{path}: optimizer state does not fit: {error}; --reset_epoch takes weights only"
+            ) from None
+        for group, options in zip(self.optimizer.param_groups, own, strict=True):
+            group.update(options)
+
+    def _resume_progress(self, checkpoint: Checkpoint, steps_per_epoch: int) -> None:
+        self.progress = Progress(
+            epoch=checkpoint.epoch,
+            step=checkpoint.step_in_epoch,
+            global_step=checkpoint.global_step,
+            best_val=checkpoint.best_val,
+            best_epoch=checkpoint.best_epoch,
+        )
+        ranks = len(checkpoint.rng_state)
+        if not self.progress.step:
+            return
+        if checkpoint.steps_per_epoch != steps_per_epoch or ranks != self._dist.world_size:
+            _log.warning("batches or ranks differ from before: epoch begins again")
+            self.progress.global_step -= self.progress.step
+            self.progress.step = 0
+            return
+        if self._dist.is_main:  # they are added over the ranks at the end of the epoch
+            self.sums = EpochSums.restored(checkpoint.epoch_sums, self._dist.device)
+        restore_rng_state(checkpoint.rng_state[self._dist.rank], self._dist.device)
+
+    def _resume_schedule(self, checkpoint: Checkpoint) -> None:
+        if self._run.checkpoint.refresh_lr:
+            begun = self.progress.epoch + self.progress.step / max(checkpoint.steps_per_epoch, 1)
+            self.schedule = Schedule(self._run.training, start_epoch=begun)
+        elif checkpoint.scheduler_state_dict is not None and self.schedule.load_state_dict(
+            checkpoint.scheduler_state_dict
+        ):
+            _log.warning(
+                "the learning rate goes on as before, not as configured now; "
+                "--refresh_lr begins the configured schedule"
+            )
