@@ -50,18 +50,19 @@ def sensor_values(
     config
         Rounding.
     charge, time_ns
-        Photo-electrons and times (1e10 for none), shape (B, 4760); overwritten.
+        Photo-electrons and times (1e10 for none), shape (B, 4760); may be overwritten.
     efficiency
         Photo-electrons per photon, shape (4760,).
     is_dead
         Shape (4760,).
     """
     npho = charge / efficiency
-    has_time = time_ns < INVALID_ABOVE
-    time_s = np.where(has_time, time_ns * np.float32(1.0 / NS_PER_S), _INVALID)
+    has_no_time = time_ns > INVALID_ABOVE
+    time_s = time_ns * np.float32(1.0 / NS_PER_S)
     if config.rounding:
-        npho, charge = (round_mantissa(a, config.npho_bits) for a in (npho, charge))
+        npho, charge = (round_mantissa(array, config.npho_bits) for array in (npho, charge))
         time_s = round_time(time_s, config.time_grid_ps)
+    time_s[has_no_time] = _INVALID
     for values in (npho, charge, time_s):
         values[:, is_dead] = _INVALID
     return SensorValues(npho=npho, nphe=charge, time_s=time_s)
@@ -91,17 +92,15 @@ def sensor_branches(config: SimulationConfig, values: SensorValues) -> Branches:
     lowest number. If no sensor qualifies the number is -1, and the value and all relative ones
     1e10.
     """
-    brightest, npho_max = _extreme(-values.npho, (values.npho >= 0) & (values.npho < 1e9))
-    has_time = values.time_s < INVALID_ABOVE
-    earliest, time_min = _extreme(values.time_s, has_time & (values.nphe > MIN_TIMED_PE))
-    npho_max = np.where(npho_max < INVALID_ABOVE, -npho_max, _INVALID)
+    npho_max, brightest = _brightest(values.npho)
+    time_min, earliest = _earliest(values)
     branches: Branches = {
         "ch_npho_max": brightest,
         "ch_time_min": earliest,
         "npho_max_used": npho_max,
         "time_min_used": time_min,
         "npho": values.npho,
-        "relative_time": _relative_time(config, values.time_s, has_time, time_min),
+        "relative_time": _relative_time(config, values.time_s, time_min),
     }
     if config.branches == "full":
         branches |= {"nphe": values.nphe, "time": values.time_s}
@@ -119,41 +118,62 @@ def reconstruction_branches(n_events: int, n_sensors: int) -> Branches:
 
 
 def round_mantissa(values: Array, bits: int) -> Array:
-    """Round float32 values to `bits` mantissa bits, to nearest; 1e10 stays 1e10."""
+    """Round float32 values to `bits` mantissa bits, to nearest; 1e10 must be put back after it."""
     dropped = _MANTISSA_BITS - bits
     if dropped == 0:
-        return values
-    half, mask = np.uint32(1 << (dropped - 1)), np.uint32(0xFFFFFFFF >> dropped << dropped)
-    rounded = ((values.view(np.uint32) + half) & mask).view(np.float32)
-    return np.where(values > INVALID_ABOVE, values, rounded)
+        return values.copy()
+    words = values.view(np.uint32) + np.uint32(1 << (dropped - 1))
+    words &= np.uint32(0xFFFFFFFF >> dropped << dropped)
+    rounded: Array = words.view(np.float32)
+    return rounded
 
 
 def round_time(time_s: Array, grid_ps: float) -> Array:
-    """Round times in seconds to a grid in picoseconds; 1e10 stays 1e10."""
-    grid_s = np.float32(grid_ps / PS_PER_NS / NS_PER_S)
-    return np.where(time_s > INVALID_ABOVE, time_s, np.rint(time_s / grid_s) * grid_s)
+    """Round times in seconds to a grid in picoseconds; 1e10 must be put back after it."""
+    per_s = PS_PER_NS * NS_PER_S / grid_ps
+    steps = time_s * np.float32(per_s)
+    np.rint(steps, out=steps)
+    steps *= np.float32(1.0 / per_s)
+    return steps
 
 
-def _extreme(values: Array, may_win: NDArray[np.bool_]) -> tuple[NDArray[np.int16], Array]:
-    """Sensor number and value of the smallest allowed value of each event; -1 and 1e10 for none."""
-    allowed = np.where(may_win, values, _INVALID)
-    number = allowed.argmin(axis=1)
-    smallest = np.take_along_axis(allowed, number[:, None], axis=1)[:, 0]
-    found = np.take_along_axis(may_win, number[:, None], axis=1)[:, 0]
-    return np.where(found, number, -1).astype(np.int16), smallest
+def _brightest(npho: Array) -> tuple[Array, NDArray[np.int16]]:
+    is_dead = npho > INVALID_ABOVE
+    candidates = np.where(is_dead, np.float32(-1.0), npho)
+    number = candidates.argmax(axis=1)
+    largest = candidates[np.arange(len(npho)), number]
+    return _or_none(largest, number, largest >= 0)
 
 
-def _relative_time(
-    config: SimulationConfig, time_s: Array, has_time: NDArray[np.bool_], time_min: Array
-) -> Array:
-    is_valid = has_time & (time_min < INVALID_ABOVE)[:, None]
-    relative = np.where(is_valid, time_s - time_min[:, None], _INVALID)
-    return round_time(relative, config.time_grid_ps) if config.rounding else relative
+def _earliest(values: SensorValues) -> tuple[Array, NDArray[np.int16]]:
+    candidates = np.where(values.nphe > np.float32(MIN_TIMED_PE), values.time_s, _INVALID)
+    number = candidates.argmin(axis=1)
+    smallest = candidates[np.arange(len(candidates)), number]
+    return _or_none(smallest, number, smallest < INVALID_ABOVE)
+
+
+def _or_none(
+    value: Array, number: NDArray[np.intp], found: NDArray[np.bool_]
+) -> tuple[Array, NDArray[np.int16]]:
+    return np.where(found, value, _INVALID), np.where(found, number, -1).astype(np.int16)
+
+
+def _relative_time(config: SimulationConfig, time_s: Array, time_min: Array) -> Array:
+    relative = time_s - time_min[:, None]
+    if config.rounding:
+        relative = round_time(relative, config.time_grid_ps)
+    relative[time_s > INVALID_ABOVE] = _INVALID
+    relative[time_min > INVALID_ABOVE] = _INVALID
+    return relative
 
 
 def _relative_npho(config: SimulationConfig, npho: Array, npho_max: Array) -> Array:
-    is_valid = (npho < 1e9) & (npho_max < INVALID_ABOVE)[:, None]
-    # A maximum of zero photons would divide by zero; nothing is relative to it.
-    is_valid &= npho_max[:, None] > 0
-    ratio = np.divide(npho, npho_max[:, None], out=np.full_like(npho, INVALID), where=is_valid)
-    return round_mantissa(ratio, config.npho_bits) if config.rounding else ratio
+    # A maximum of zero or none leaves nothing to be relative to.
+    has_max = (npho_max > 0) & (npho_max < INVALID_ABOVE)
+    divisor: Array = np.where(has_max, npho_max, np.float32(1.0))
+    ratio = npho / divisor[:, None]
+    if config.rounding:
+        ratio = round_mantissa(ratio, config.npho_bits)
+    ratio[npho > INVALID_ABOVE] = _INVALID
+    ratio[~has_max] = _INVALID
+    return ratio

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from xec_pipeline.config.simulation import PileupConfig, ResponseConfig
 from xec_pipeline.simulation.instrument import Instrument
+from xec_pipeline.simulation.sampling import MAX_MEAN, draw_normal, draw_poisson
 from xec_pipeline.units import INVALID
 
 Array = NDArray[np.float32]
 
-BRIGHT_PE = 16.0
+BRIGHT_PE = MAX_MEAN
 """From this mean on, count, gain and pedestal are one normal number with the Poisson skewness."""
 
 
@@ -76,8 +77,8 @@ def draw_charge(mean: Array, instrument: Instrument, rng: np.random.Generator) -
     - 1) / 6, which gives the right mean, variance and skewness.
     """
     is_bright = mean >= BRIGHT_PE
-    count = rng.poisson(np.where(is_bright, np.float32(0.0), mean)).astype(np.float32)
-    normal = rng.standard_normal(mean.shape, dtype=np.float32)
+    count = draw_poisson(np.where(is_bright, np.float32(0.0), mean), rng)
+    normal = draw_normal(mean.shape, rng)
     np.copyto(count, mean, where=is_bright)
     variance = count * (instrument.gain_variance + is_bright.astype(np.float32))
     variance += instrument.pedestal_variance
@@ -110,13 +111,12 @@ def draw_time(
         Time [ns], (B, 4760) float32; 1e10 below the threshold.
     """
     timed = charge if pulses.timed_share is None else charge * pulses.timed_share
-    has_time = timed >= response.threshold_pe
-    q = timed[has_time]
+    # Row numbers instead of a mask: three look-ups of the few sensors that have a time.
+    rows = np.flatnonzero(timed >= response.threshold_pe)
+    q = timed.ravel()[rows]
     sigma = np.sqrt(
         np.float32(response.time_noise_ns**2) / q + np.float32(response.time_floor_ns**2)
     )
     time = np.full_like(charge, INVALID)
-    time[has_time] = pulses.time_ns[has_time] + sigma * rng.standard_normal(
-        q.size, dtype=np.float32
-    )
+    time.ravel()[rows] = pulses.time_ns.ravel()[rows] + sigma * draw_normal((q.size,), rng)
     return time
