@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import inspect
 import itertools
 import math
 import shutil
@@ -51,10 +52,9 @@ class FitResult:
         Completed epochs.
     best_epoch, best_val
         Epoch with the smallest validation loss, and that loss.
-    metrics
-        Numbers of the last epoch.
-    best_table
-        Predictions of the best epoch, on rank 0 and if that epoch was trained in this call.
+    best_metrics, best_table
+        Numbers of the best epoch and, on rank 0, its predictions; empty and None if an earlier
+        process trained that epoch.
     was_stopped
         True if SIGTERM came before the last epoch; the state is in checkpoint_last.pth.
     """
@@ -62,7 +62,7 @@ class FitResult:
     epoch: int
     best_epoch: int
     best_val: float
-    metrics: Mapping[str, float]
+    best_metrics: Mapping[str, float]
     best_table: Table | None
     was_stopped: bool
 
@@ -111,7 +111,7 @@ class Trainer:
         self._ddp = wrapped_for_ranks(stage.model, dist)
         self._network = compiled(self._ddp or stage.model, run.training, dist)
         self._best_table: Table | None = None
-        self._metrics: dict[str, float] = {}
+        self._best_metrics: dict[str, float] = {}
 
     def resume(self, checkpoint: Checkpoint, path: Path) -> None:
         """Go on from `checkpoint`, which was read from `path`, as the run's options say."""
@@ -135,7 +135,7 @@ class Trainer:
             epoch=progress.epoch,
             best_epoch=progress.best_epoch,
             best_val=progress.best_val,
-            metrics=self._metrics,
+            best_metrics=self._best_metrics,
             best_table=self._best_table,
             was_stopped=was_stopped,
         )
@@ -228,16 +228,23 @@ class Trainer:
     ) -> None:
         progress = self.state.progress
         progress.epoch, progress.step = epoch, 0
+        metrics = self._epoch_metrics(trained, validation, clock)
         is_best = validation.loss < progress.best_val
         if is_best:
             progress.best_val, progress.best_epoch = validation.loss, epoch
-            self._best_table = validation.table
+            self._best_table, self._best_metrics = validation.table, metrics
         self._save_last({})
         if self._dist.is_main:
             self._copy_last(epoch, is_best=is_best)
             if is_best and self._on_best is not None and validation.table is not None:
                 self._on_best(epoch, validation.table)
-        self._metrics = {
+        self._tracker.epoch(epoch, metrics)
+        self._reporter.epoch(epoch, self._run.training.epochs, metrics)
+
+    def _epoch_metrics(
+        self, trained: Mapping[str, float], validation: Validation, clock: EpochClock
+    ) -> dict[str, float]:
+        return {
             "train/loss": trained["loss"] / trained["events"],
             "train/grad_norm_max": trained["gradient_norm_max"],
             "val/loss": validation.loss,
@@ -246,8 +253,6 @@ class Trainer:
             **throughput_metrics(clock, int(trained["events"])),
             **memory_metrics(self._dist.device),
         }
-        self._tracker.epoch(epoch, self._metrics)
-        self._reporter.epoch(epoch, self._run.training.epochs, self._metrics)
 
     def _save_last(self, sums: Mapping[str, float]) -> None:
         """Write checkpoint_last.pth on rank 0; every rank takes part."""
@@ -305,10 +310,11 @@ def wrapped_for_ranks(model: nn.Module, dist: DistContext) -> DistributedDataPar
     if dist.world_size == 1:
         return None
     devices = [dist.device] if dist.device.type == "cuda" else None
-    # No buffer changes in training, and every parameter takes part in every step.
-    return DistributedDataParallel(
-        model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
-    )
+    # No buffer changes in training, so none need be sent; the option was renamed in torch 2.13.
+    known = inspect.signature(DistributedDataParallel).parameters
+    option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    options: dict[str, Any] = {option: False, "gradient_as_bucket_view": True}
+    return DistributedDataParallel(model, device_ids=devices, **options)
 
 
 def compiled(network: nn.Module, config: TrainingConfig, dist: DistContext) -> nn.Module:

@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -142,6 +142,25 @@ def open_tracker(
     if not is_main or tracking_uri(config).lower() in NO_TRACKING:
         return NullTracker()
     return MlflowTracker(config, run_name, continued=continued)
+
+
+@contextlib.contextmanager
+def closing_run(tracker: Tracker) -> Iterator[Callable[[str], None]]:
+    """Close the tracked run when the block ends: FAILED after an exception, else FINISHED.
+
+    Yields
+    ------
+    callable
+        Call it with another status, such as KILLED, to close with that.
+    """
+    statuses = ["FINISHED"]
+    try:
+        yield statuses.append
+    except BaseException:
+        statuses.append("FAILED")
+        raise
+    finally:
+        tracker.finish(statuses[-1])
 
 
 def tracking_uri(config: MlflowConfig) -> str:
