@@ -5,11 +5,11 @@ and time. Each random step has a written probability density, so the resolution 
 can be calculated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from xec_pipeline.config.section import Section
 from xec_pipeline.errors import ConfigError, did_you_mean
@@ -272,12 +272,23 @@ def simulation_config(
 def _explain(error: ValidationError) -> str:
     lines = []
     for detail in error.errors():
-        key = ".".join(str(part) for part in detail["loc"])
+        path = [str(part) for part in detail["loc"]]
+        key = ".".join(path)
         if detail["type"] == "extra_forbidden":
-            near = did_you_mean(str(detail["loc"][-1]), SimulationConfig.model_fields)
-            lines.append(f"unknown option '{key}'{near}")
+            lines.append(
+                f"unknown option '{key}'{did_you_mean(path[-1], _option_names(path[:-1]))}"
+            )
         else:
             text = detail["msg"].removeprefix("Value error, ")
             got = f" (got {detail['input']!r:.60})" if key else ""
-            lines.append(f"{key or 'options'}: {text}{got}")
+            lines.append(f"{key + ': ' if key else ''}{text}{got}")
     return "simulation: " + "; ".join(lines)
+
+
+def _option_names(path: Sequence[str]) -> list[str]:
+    kind: type[BaseModel] = SimulationConfig
+    for part in path:
+        below = kind.model_fields[part].annotation
+        if isinstance(below, type) and issubclass(below, BaseModel):
+            kind = below
+    return list(kind.model_fields)

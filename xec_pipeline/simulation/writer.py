@@ -49,13 +49,17 @@ def write_events(
     ):
         # The record comes first: a reader finds it without passing the events.
         file.mktree(TREE, {BRANCH: "string"}).extend({BRANCH: [json.dumps(record)]})
-        tree = None
-        for block in blocks:
-            if tree is None:
-                tree = file.mktree(EVENT_TREE, _branch_types(block))
-            tree.extend(block)
-            advance(len(block["event"]))
+        _fill(file, blocks, advance)
     write_sidecar(path, record)
+
+
+def _fill(file: Any, blocks: Iterator[Branches], advance: Callable[[int], object]) -> None:
+    tree = None
+    for block in blocks:
+        if tree is None:
+            tree = file.mktree(EVENT_TREE, _branch_types(block))
+        tree.extend(block)
+        advance(len(block["event"]))
 
 
 def _branch_types(block: Branches) -> dict[str, np.dtype[Any]]:
