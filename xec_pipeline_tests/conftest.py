@@ -26,7 +26,7 @@ EVENTS_PER_FILE = 24
 def make_events(n_events: int, seed: int = 0) -> Arrays:
     """Return events with the branches of a Monte Carlo file and a crude dependence on the truth.
 
-    Light falls with the distance from a point, times grow with it; two sensors of each event are dead.
+    Light falls with the distance from a point, times grow with it; two sensors of each are dead.
     """
     rng = np.random.default_rng(seed)
     events = _truth(rng, n_events)

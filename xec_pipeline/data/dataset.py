@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +23,8 @@ from xec_pipeline.detector.sensors import N_SENSORS
 from xec_pipeline.errors import DataError
 
 _CPU: Final = torch.device("cpu")
+_CACHED_EVENTS: Final = 16
+"""Events decoded at a time, so that they are still in the processor's cache when squared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +133,13 @@ class EventBatches:
             On the device. The tensors belong to the receiver.
         """
         steps = self._steps(epoch, shuffle=shuffle)[first_step:]
-        reader = _Reader(self)
-        with contextlib.closing(_ahead(map(reader.read, steps), self.prefetch)) as ready:
+        with contextlib.closing(_ahead(map(self._reader.read, steps), self.prefetch)) as ready:
             for rows in ready:
                 yield rows.to_batch(self.device)
+
+    @cached_property
+    def _reader(self) -> "_Reader":
+        return _Reader(self)
 
     def _steps(self, epoch: int, *, shuffle: bool) -> list["_Step"]:
         """Return this rank's share of every step."""
@@ -190,7 +196,7 @@ def _decode(values: Tensor) -> Tensor:
 
 
 class _Reader:
-    """Reads steps of one epoch; used by one thread only."""
+    """Reads steps; keeps its buffers from epoch to epoch."""
 
     def __init__(self, batches: EventBatches) -> None:
         self._shards = batches.shards
@@ -217,7 +223,10 @@ class _Reader:
     def _decoded_rows(self, index: NDArray[np.int64]) -> Tensor:
         coded = self._shards.sensors(index, out=self._coded.take()[: len(index)])
         values = torch.from_numpy(self._decoded.take())[: len(index)]
-        return _decode(values.copy_(torch.from_numpy(coded)))
+        for first in range(0, len(index), _CACHED_EVENTS):
+            rows = slice(first, first + _CACHED_EVENTS)
+            _decode(values[rows].copy_(torch.from_numpy(coded[rows])))
+        return values
 
     def _pinned_rows(self, index: NDArray[np.int64]) -> Tensor:
         # Torch hands out page-locked memory again only after the copies from it have ended.
@@ -238,18 +247,28 @@ class _BufferPool:
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._shape, self._dtype = shape, dtype
         self._arrays: list[NDArray[Any]] = []
+        self._lock = threading.Lock()
 
     def take(self) -> NDArray[Any]:
         """Return an array that nobody else uses; its content is arbitrary."""
-        for number in range(len(self._arrays)):
-            if sys.getrefcount(self._arrays[number]) == _FREE:
-                return self._arrays[number]
-        self._arrays.append(np.empty(self._shape, self._dtype))
-        return self._arrays[-1]
+        with self._lock:
+            for number in range(len(self._arrays)):
+                # This name keeps the array from another thread when the lock is released.
+                array = self._arrays[number]
+                if sys.getrefcount(array) == _FREE:
+                    return array
+            array = np.empty(self._shape, self._dtype)
+            self._arrays.append(array)
+            return array
 
 
-_FREE: Final = sys.getrefcount([object()][0])
-"""Reference count of an object that only a list holds, as `sys.getrefcount` reports it."""
+def _references_when_free(holder: list[object]) -> int:
+    """Return the count of an object that a list and one name hold, as `take` sees it."""
+    array = holder[0]
+    return sys.getrefcount(array)
+
+
+_FREE: Final = _references_when_free([object()])
 
 
 class _Failure:

@@ -29,8 +29,9 @@ def piece_bounds(n_events: int, batch_size: int, world_size: int = 1) -> Index:
     Returns
     -------
     ndarray
-        Shape (n_steps * world_size + 1,). In step s, rank r takes the events from bound s *
-        world_size + r to the next. A piece is empty only if there are fewer events than ranks.
+        Shape (n_steps * world_size + 1,). In step s, rank r takes the events from bound number
+        s * world_size + r to the next. A piece is empty only if there are fewer events than ranks,
+        or if `batch_size` is 1.
     """
     n_pieces = n_steps(n_events, batch_size, world_size) * world_size
     return np.arange(n_pieces + 1, dtype=np.int64) * n_events // max(n_pieces, 1)

@@ -62,7 +62,7 @@ class ShardSettings(Section):
 
 
 class Quantization(Section):
-    """Error of the 16-bit values, measured on the first events of every read."""
+    """Error of the 16-bit values, measured on two events in 64."""
 
     npho_max_relative: float = 0.0
     """Largest |decoded - true| / true for counts above 1 photon."""

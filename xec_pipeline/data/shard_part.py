@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 Advance = Callable[[int], object]
 """Called with the number of events just finished."""
 
-_SAMPLE_EVENTS = 32
+_SAMPLE_EVENTS = 2
 _UNUSUAL = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -157,7 +157,7 @@ class _Tally:
         self._time_errors: list[NDArray[np.float64]] = []
 
     def add(self, events: Events, coded: NDArray[np.float16]) -> None:
-        """Count the events of one read; compare the first of them with their 16-bit form."""
+        """Count the events of one read; compare the first two with their 16-bit form."""
         self.n_dead += events.n_dead
         self.n_nonfinite += events.n_nonfinite
         for name, values in events.columns.items():
