@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import cramjam
 import numpy as np
 import uproot
 
@@ -19,6 +20,19 @@ from xec_pipeline.simulation.instrument import Instrument
 TREE: Final = "provenance"
 BRANCH: Final = "json"
 DETECTOR: Final = "toy detector"
+
+# What uproot raises for a file that is truncated, damaged or of another kind.
+_UNREADABLE: Final = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AssertionError,
+    NotImplementedError,
+    RecursionError,
+    uproot.DeserializationError,
+    cramjam.DecompressionError,
+)
 
 MODEL_VERSION: Final = 1
 """Raised when the same configuration gives other events."""
@@ -64,12 +78,15 @@ def read_provenance(path: Path) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        None if the file is not a readable ROOT file or holds no record.
+        None if the file is not a whole, readable ROOT file or holds no record.
     """
     try:
         with uproot.open(path) as file:
+            # The record stands at the front: a file cut off later must not pass for a whole one.
+            if file.file.fEND > path.stat().st_size:
+                return None
             record = json.loads(file[TREE][BRANCH].array(library="np")[0])
-    except (OSError, ValueError, LookupError, TypeError, uproot.DeserializationError):
+    except _UNREADABLE:
         return None
     return record if isinstance(record, dict) else None
 

@@ -68,6 +68,20 @@ def test_no_record_in_other_files(tmp_path):
     assert read_provenance(path) is None
 
 
+def test_damaged_files_have_no_record(dataset, tmp_path):
+    content = dataset[2][0].read_bytes()
+    path = tmp_path / "damaged.root"
+    for length in (0, 3, 50, 300, 600, 1500, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        assert read_provenance(path) is None
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        damaged = np.frombuffer(content, dtype=np.uint8).copy()
+        damaged[rng.integers(300, 2500, 40)] = rng.integers(0, 256, 40)
+        path.write_bytes(damaged.tobytes())
+        assert read_provenance(path) is None or isinstance(read_provenance(path), dict)
+
+
 def test_number_of_processes_does_not_matter(dataset, tmp_path):
     config, _, paths = dataset
     again = simulate_dataset(config, tmp_path, jobs=2, progress=False)
@@ -135,12 +149,14 @@ def test_jobs_must_be_positive(tmp_path):
 
 
 _MEMORY = """
-import pathlib, resource, sys
+import pathlib, sys
 from xec_pipeline.config.simulation import simulation_config
 from xec_pipeline.simulation.dataset import simulate_dataset
 options = {"events": 1100, "branches": "full", "truth_light": True, "pileup": {"probability": 1.0}}
 simulate_dataset(simulation_config("meg2", options), pathlib.Path(sys.argv[1]), progress=False)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# Not getrusage: its maximum includes the parent's memory from before exec.
+status = pathlib.Path("/proc/self/status").read_text().splitlines()
+print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
 """
 
 
