@@ -96,8 +96,8 @@ class TerminalReporter:
 
     def _move_bar(self, epoch: int, step: int, n_steps: int, text: str) -> None:
         bar = self._bar or self._new_bar(epoch, n_steps)
-        bar.set_postfix_str(text, refresh=False)
         bar.update(step - bar.n)
+        bar.set_postfix_str(text)
         self._bar = bar
 
     def _new_bar(self, epoch: int, n_steps: int) -> "tqdm[NoReturn]":

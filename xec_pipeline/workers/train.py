@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add_arguments(parser)
     args = parser.parse_args(argv)
-    # A depthwise kernel has an axis of length 1, whose stride is arbitrary; nothing is slower for it.
+    # A depthwise kernel has an axis of length 1, whose stride is arbitrary; nothing gets slower.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
     try:
         with open_report(int(os.environ.get("RANK", "0"))) as report:

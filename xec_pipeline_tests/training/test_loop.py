@@ -1,0 +1,128 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from xec_pipeline.errors import TrainingDivergedError
+from xec_pipeline.training.checkpoint import load_checkpoint
+from xec_pipeline.training.distributed import DistContext
+from xec_pipeline.training.guard import StopSignal
+from xec_pipeline.training.loop import FitResult, Trainer, groups
+from xec_pipeline.training.reporting import SilentReporter
+from xec_pipeline_tests.training.linear_stage import LinearStage
+from xec_pipeline_tests.training.tiny import Curve, tiny_run
+
+X = torch.tensor([[1.0], [2.0], [-1.0], [0.5], [3.0], [-2.0], [1.5]])
+Y = 2 * X[:, 0] + 0.1
+
+
+class Recorder(SilentReporter):
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+
+
+def trainer(stage, save_dir: Path, *, stop=None, **training) -> tuple[Trainer, Curve]:
+    options = {"epochs": 2, "lr": 0.1, "weight_decay": 0.0, "grad_clip": 0.0, **training}
+    run = tiny_run(save_dir, training=options)
+    curve = Curve()
+    made = Trainer(stage, run, DistContext(), reporter=SilentReporter(), tracker=curve, stop=stop)
+    return made, curve
+
+
+def fit(stage, save_dir: Path, **options) -> tuple[FitResult, Curve]:
+    made, curve = trainer(stage, save_dir, **options)
+    return made.fit(), curve
+
+
+def by_hand(sizes, n_epochs: int, lr: float) -> float:
+    """Return w after Adam steps on the mean over each group of events."""
+    w = torch.tensor([[0.5]], requires_grad=True)
+    optimizer = torch.optim.AdamW([w], lr=lr, weight_decay=0.0)
+    for _ in range(n_epochs):
+        for part in torch.split(torch.arange(len(X)), sizes):
+            optimizer.zero_grad()
+            ((X[part] @ w)[:, 0] - Y[part]).square().mean().backward()
+            optimizer.step()
+    return w.item()
+
+
+def test_accumulated_steps_are_means_over_their_events_also_the_leftover(tmp_path: Path):
+    # Batches of 2, 1, 2, 2 events, three per step: steps of 5 and 2 events.
+    stage = LinearStage(X, Y, [2, 1, 2, 2])
+    fit(stage, tmp_path, lr_scheduler="none", warmup_epochs=0, grad_accum_steps=3)
+    assert stage.model.weight.item() == pytest.approx(by_hand([5, 2], 2, 0.1), abs=1e-6)
+
+
+def test_training_loss_is_the_mean_over_events(tmp_path: Path):
+    stage = LinearStage(X, Y, [5, 2])
+    _, curve = fit(stage, tmp_path, lr=1e-9, epochs=1)
+    expected = (0.5 * X[:, 0] - Y).square().mean()
+    assert curve.epochs[1]["train/loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_logged_rate_is_the_one_of_the_last_step(tmp_path: Path):
+    _, curve = fit(LinearStage(X, Y, [5, 2]), tmp_path, warmup_epochs=1, epochs=2)
+    assert curve.epochs[1]["lr"] == pytest.approx(0.1 * (0.01 + 0.99 / 2))
+    half = 0.5 * (0.1 - 1e-7)
+    assert curve.epochs[2]["lr"] == pytest.approx(1e-7 + half * (1 + math.cos(math.pi / 2)))
+
+
+def test_groups_hold_what_is_left():
+    assert list(groups(range(5), 2)) == [[0, 1], [2, 3], [4]]
+
+
+def test_best_is_the_smallest_validation_loss_and_files_follow(tmp_path: Path):
+    stage = LinearStage(X, Y, [7])
+    stage.validation_losses = [3.0, 1.0, 2.0, 1.0]
+    result, _ = fit(stage, tmp_path, epochs=4)
+    assert (result.best_epoch, result.best_val, result.epoch) == (2, 1.0, 4)
+    folder = tmp_path / "tiny"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoint_best.pth",
+        "checkpoint_epoch_2.pth",
+        "checkpoint_epoch_4.pth",
+        "checkpoint_last.pth",
+    ]
+    assert load_checkpoint(folder / "checkpoint_best.pth").epoch == 2
+    assert load_checkpoint(folder / "checkpoint_last.pth").best_epoch == 2
+    assert result.best_metrics["val/loss"] == 1.0
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(tmp_path: Path):
+    stage = LinearStage(X.clone(), Y, [4, 3])
+    made, _ = trainer(stage, tmp_path)
+    stage.x[5] = float("nan")
+    with pytest.raises(TrainingDivergedError, match=r"epoch 1, step 2: .* not finite for event 5;"):
+        made.fit()
+    assert torch.isfinite(stage.model.weight).all()
+    assert not (tmp_path / "tiny" / "checkpoint_last.pth").exists()
+
+
+def test_a_validation_loss_that_is_not_finite_stops(tmp_path: Path):
+    stage = LinearStage(X, Y, [7])
+    stage.validation_losses = [1.0, float("nan")]
+    with pytest.raises(TrainingDivergedError, match="epoch 2: the validation loss is nan"):
+        fit(stage, tmp_path)
+    assert load_checkpoint(tmp_path / "tiny" / "checkpoint_last.pth").epoch == 1
+
+
+def test_asked_to_stop_it_finishes_the_step_and_saves(tmp_path: Path):
+    stop = StopSignal()
+    stop.requested = True
+    result, curve = fit(LinearStage(X, Y, [2, 2, 3]), tmp_path, stop=stop)
+    assert result.was_stopped
+    assert not curve.epochs
+    saved = load_checkpoint(tmp_path / "tiny" / "checkpoint_last.pth")
+    assert (saved.epoch, saved.step_in_epoch, saved.global_step) == (0, 1, 1)
+    assert saved.epoch_sums["events"] == 2
+
+
+def test_sigterm_is_a_wish_to_stop():
+    import os
+    import signal
+
+    with StopSignal() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
