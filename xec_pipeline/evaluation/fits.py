@@ -60,7 +60,8 @@ class EnergyFit:
             f"b = {_percent(self.b, self.b_error, at_bound='b' in self.at_bound)}",
             f"c = {_percent(self.c, self.c_error, at_bound='c' in self.at_bound)}/E",
         )
-        return f"{', '.join(terms)}\n(E in MeV)   χ²/ndf = {self.chi2:.1f}/{self.ndf}"
+        quality = f"χ²/ndf = {self.chi2:.1f}/{self.ndf}   (E in MeV)"
+        return "\n".join((*terms, quality))
 
     def numbers(self) -> dict[str, Any]:
         """Return the fit as a dictionary; units stand in the names."""

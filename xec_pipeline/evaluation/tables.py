@@ -73,7 +73,7 @@ def prediction_path(
     return Path(run_dir) / f"{kind}_{task}_{run_name}{suffix}.csv"
 
 
-def prediction_table(columns: Mapping[str, ArrayLike] | PredictionTable) -> PredictionTable:
+def checked_table(columns: Mapping[str, ArrayLike] | PredictionTable) -> PredictionTable:
     """Return `columns` as a table; raise DataError if their lengths differ or a key is missing."""
     if isinstance(columns, pd.DataFrame):
         frame = columns
@@ -128,7 +128,7 @@ def write_prediction_csvs(
     Events without truth for a task are left out of its file, and their number is logged. Equal
     tables give equal bytes.
     """
-    frame = prediction_table(table)
+    frame = checked_table(table)
     paths = {}
     for task in tasks_in(frame) if tasks is None else tasks:
         path = prediction_path(run_dir, task, run_name, suffix=suffix, method=method)

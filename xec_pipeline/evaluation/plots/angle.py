@@ -1,0 +1,142 @@
+"""Figures of the emission angles."""
+
+from dataclasses import replace
+
+from xec_pipeline.evaluation.plots.pages import Page, note_page
+from xec_pipeline.evaluation.plots.panels import (
+    HistogramPanel,
+    Panel,
+    SummaryPanel,
+    residual_range,
+)
+from xec_pipeline.evaluation.plots.standard import (
+    AXES,
+    POSITION,
+    Residual,
+    bias_panel,
+    has_truth,
+    missing_truth,
+    profile_panel,
+    residual_histogram,
+    scatter_panel,
+    width_panel,
+)
+from xec_pipeline.evaluation.plots.style import RED
+from xec_pipeline.evaluation.residuals import opening_angle, residual
+from xec_pipeline.evaluation.resolution import (
+    containment_68,
+    half_width_68,
+    mean_bias,
+    median_bias,
+)
+from xec_pipeline.evaluation.tables import PredictionTable
+
+
+def pages(table: PredictionTable) -> list[Page]:
+    """Return the pages for a table of usable events in internal units."""
+    title = "Angle resolution"
+    if not len(table):
+        return [note_page(title, "no event with finite truth and prediction")]
+    theta = Residual(name="theta", symbol="θ", unit="deg", values=residual(table, "theta"))
+    phi = Residual(name="phi", symbol="φ", unit="deg", values=residual(table, "phi"))
+    opening = Residual(name="psi", symbol="opening angle", unit="deg", values=opening_angle(table))
+    return [
+        _residual_page(table, theta, phi, opening),
+        Page(
+            title="Angle resolution vs own truth axes",
+            rows=tuple(
+                (
+                    width_panel(table, own, own.name),
+                    _opening_panel(table, opening, own.name),
+                    _mean_opening_panel(table, opening, own.name),
+                )
+                for own in (theta, phi)
+            ),
+        ),
+        _bias_page(table, theta, phi),
+        _cross_page(table, theta, opening),
+    ]
+
+
+def _residual_page(
+    table: PredictionTable, theta: Residual, phi: Residual, opening: Residual
+) -> Page:
+    lines = [
+        (f"{kind} {one.symbol}", estimator(one.values), "deg")
+        for one in (theta, phi)
+        for kind, estimator in (
+            ("mean residual", mean_bias),
+            ("median residual", median_bias),
+            ("68 % half width", half_width_68),
+        )
+    ]
+    lines += [
+        ("68 % opening angle", containment_68(opening.values), "deg"),
+        ("mean opening angle", mean_bias(opening.values), "deg"),
+    ]
+    return Page(
+        title="Angle residuals",
+        rows=(
+            (residual_histogram(theta), residual_histogram(phi), _opening_histogram(opening)),
+            (
+                scatter_panel(table, "theta"),
+                scatter_panel(table, "phi"),
+                SummaryPanel(key="overall", title="All events", lines=tuple(lines)),
+            ),
+        ),
+    )
+
+
+def _opening_histogram(opening: Residual) -> HistogramPanel:
+    _, high = residual_range(opening.values)
+    radius = containment_68(opening.values)
+    return HistogramPanel(
+        key="opening_angle",
+        title="Opening angle (dashed: 68 % of the events)",
+        x_label="angle between predicted and true direction [deg]",
+        values=opening.values,
+        low=0.0,
+        high=max(high, 1e-6),
+        unit="deg",
+        lines=(("68 % of events within", radius), ("mean", mean_bias(opening.values))),
+        marks=((radius.value, RED),),
+    )
+
+
+def _opening_panel(table: PredictionTable, opening: Residual, axis: str) -> Panel:
+    return replace(
+        profile_panel(table, opening, axis, containment_68),
+        title=f"Opening angle vs true {AXES[axis].symbol}",
+        y_label="68 % opening angle [deg]",
+    )
+
+
+def _mean_opening_panel(table: PredictionTable, opening: Residual, axis: str) -> Panel:
+    return replace(
+        profile_panel(table, opening, axis, mean_bias),
+        key=f"mean_psi_vs_{axis}",
+        title=f"Mean opening angle vs true {AXES[axis].symbol}",
+        y_label="mean opening angle [deg]",
+    )
+
+
+def _bias_page(table: PredictionTable, theta: Residual, phi: Residual) -> Page:
+    axes = ["theta", "phi", *(["energy"] if has_truth(table, "energy") else [])]
+    rows = [[bias_panel(table, one, axis) for axis in axes] for one in (theta, phi)]
+    if len(axes) == 2:
+        rows[0].append(missing_truth("E"))
+    return Page(title="Angle bias", rows=tuple(tuple(row) for row in rows))
+
+
+def _cross_page(table: PredictionTable, theta: Residual, opening: Residual) -> Page:
+    title = "Angle resolution vs energy and position"
+    known = [axis for axis in ("energy", *POSITION) if has_truth(table, axis)]
+    if not known:
+        return Page(title=title, rows=((missing_truth("E, u, v, w"),),))
+    return Page(
+        title=title,
+        rows=(
+            tuple(width_panel(table, theta, axis) for axis in known),
+            tuple(_opening_panel(table, opening, axis) for axis in known),
+        ),
+    )

@@ -1,0 +1,103 @@
+"""Figures of the energy resolution."""
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from xec_pipeline.evaluation.fits import fit_energy_resolution
+from xec_pipeline.evaluation.plots.pages import Page, note_page
+from xec_pipeline.evaluation.plots.panels import NotePanel, Panel, ProfilePanel, Series
+from xec_pipeline.evaluation.plots.standard import (
+    AXES,
+    POSITION,
+    Residual,
+    bias_panel,
+    has_truth,
+    missing_truth,
+    profile_panel,
+    residual_histogram,
+    scatter_panel,
+    width_panel,
+)
+from xec_pipeline.evaluation.profiles import Profile, binned_profile
+from xec_pipeline.evaluation.residuals import column, residual
+from xec_pipeline.evaluation.resolution import Values, half_width_68
+from xec_pipeline.evaluation.tables import PredictionTable
+from xec_pipeline.units import SIGNAL_ENERGY_MEV
+
+SIGNAL_WINDOW_MEV: Final = (50.0, 55.0)
+
+
+def pages(table: PredictionTable) -> list[Page]:
+    """Return the pages for a table of usable events in internal units."""
+    title = "Energy resolution"
+    if not len(table):
+        return [note_page(title, "no event with finite truth and prediction")]
+    difference = Residual(name="energy", symbol="E", unit="MeV", values=residual(table, "energy"))
+    first = (
+        residual_histogram(difference),
+        width_panel(table, difference, "energy"),
+        relative_panel(table),
+        scatter_panel(table, "energy"),
+    )
+    bias = bias_panel(table, difference, "energy")
+    if not has_truth(table, *POSITION):
+        return [Page(title=title, rows=(first, (bias, missing_truth("u, v, w"))))]
+    second = tuple(width_panel(table, difference, name) for name in POSITION)
+    return [
+        Page(title=title, rows=(first, (*second, bias))),
+        Page(
+            title="Energy: signal window, and bias against position",
+            rows=(
+                _signal_row(table),
+                tuple(bias_panel(table, difference, name) for name in POSITION),
+            ),
+        ),
+    ]
+
+
+def relative_panel(table: PredictionTable) -> ProfilePanel:
+    """Return sigma/E against E with the fit of stochastic, constant and noise term."""
+    energy = column(table, "true_energy")
+    profile = binned_profile(energy, _relative(table), half_width_68)
+    fit = fit_energy_resolution(profile)
+    return ProfilePanel(
+        key="relative_resolution_vs_energy",
+        title="Relative resolution vs true E",
+        x_label=AXES["energy"].label,
+        y_label="68 % half width of E / true E [%]",
+        series=(Series(profile=_percent(profile), colour=AXES["energy"].colour),),
+        curve=(lambda e: 100 * fit.relative_width(e)) if fit.is_valid else None,
+        comment=fit.label(),
+        fit=fit.numbers(),
+    )
+
+
+def _signal_row(table: PredictionTable) -> tuple[Panel, ...]:
+    energy = column(table, "true_energy")
+    low, high = SIGNAL_WINDOW_MEV
+    window = table[(energy >= low) & (energy <= high)].reset_index(drop=True)
+    text = f"{low:g} ≤ E ≤ {high:g} MeV (signal at {SIGNAL_ENERGY_MEV} MeV), N = {len(window)}"
+    if not len(window):
+        return (NotePanel(key="no_signal_window", text=f"no event in {text}"),)
+    ratio = Residual(name="signal_energy", symbol="E", unit="%", values=100 * _relative(window))
+    return tuple(
+        replace(
+            profile_panel(window, ratio, name, half_width_68),
+            title=f"Relative resolution vs true {AXES[name].symbol}",
+            y_label="68 % half width of E / true E [%]",
+            comment=text,
+        )
+        for name in POSITION
+    )
+
+
+def _relative(table: PredictionTable) -> Values:
+    energy = column(table, "true_energy")
+    ratio: Values = residual(table, "energy") / np.where(energy > 0, energy, np.nan)
+    return ratio
+
+
+def _percent(profile: Profile) -> Profile:
+    return replace(profile, value=100 * profile.value, error=100 * profile.error)

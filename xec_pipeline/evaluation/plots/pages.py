@@ -1,0 +1,120 @@
+"""A page: panels in rows and columns, a title, a caption at the foot."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from matplotlib.figure import Figure
+
+from xec_pipeline.evaluation.metadata import write_json
+from xec_pipeline.evaluation.plots.panels import NotePanel, Panel
+from xec_pipeline.evaluation.plots.style import GREY, ORANGE, Caption, house_style, save_pdf
+
+# All in inches. Fixed, because a layout engine places axes differently in the last digits from
+# one run to the next, and the PDF would not be the same file.
+_CELL_WIDTH: Final = 3.85
+_CELL_HEIGHT: Final = 3.2
+_LEFT, _RIGHT, _BOTTOM, _TOP = 0.68, 0.52, 0.50, 0.30
+_HEAD: Final = 0.42
+_FOOT: Final = 0.30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Panels by row; rows may differ in length, and None leaves a place empty."""
+
+    title: str
+    rows: tuple[tuple[Panel | None, ...], ...]
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the numbers drawn, by panel."""
+        panels = [panel for row in self.rows for panel in row if panel is not None]
+        return {"title": self.title, "panels": {panel.key: panel.numbers() for panel in panels}}
+
+
+def note_page(title: str, text: str) -> Page:
+    """Return a page that says why there is nothing to draw."""
+    return Page(title=title, rows=((NotePanel(key="note", text=text),),))
+
+
+def draw_page(page: Page, caption: Caption, position: str) -> Figure:
+    """Draw one page.
+
+    Parameters
+    ----------
+    page
+        What to draw.
+    caption
+        Foot of the page.
+    position
+        Page number as text, for example "1/3".
+    """
+    n_columns = max(len(row) for row in page.rows)
+    n_cells = max(n_columns, 2)
+    width = _CELL_WIDTH * n_cells
+    height = _CELL_HEIGHT * len(page.rows) + _HEAD + _FOOT
+    with house_style():
+        figure = Figure(figsize=(width, height))
+        for i, row in enumerate(page.rows):
+            for j, panel in enumerate(row):
+                if panel is not None:
+                    left = j + (n_cells - n_columns) / 2
+                    panel.draw(figure.add_axes(_cell(left, i, width, height)))
+        _draw_head_and_foot(figure, page.title, caption, position)
+    return figure
+
+
+def write_pages(pages: Sequence[Page], caption: Caption, pdf_path: Path, title: str) -> None:
+    """Write pages as PDF and all numbers drawn as JSON beside it."""
+    n_pages = len(pages)
+    figures = (draw_page(page, caption, f"{i + 1}/{n_pages}") for i, page in enumerate(pages))
+    with house_style():
+        save_pdf(figures, pdf_path, title)
+    content = {
+        "run": caption.run_name,
+        "sample": caption.meta.sample,
+        "is_toy": caption.meta.is_toy,
+        "data_version": caption.meta.data_version,
+        "model_digest": caption.meta.model_digest,
+        "git_revision": caption.meta.git_revision,
+        "n_events": caption.n_events,
+        "n_left_out": caption.n_left_out,
+        "pages": [page.numbers() for page in pages],
+    }
+    write_json(pdf_path.with_suffix(".json"), content)
+
+
+def _cell(
+    column: float, row: int, width: float, height: float
+) -> tuple[float, float, float, float]:
+    """Return left, bottom, width and height of the axes of a cell, as parts of the figure."""
+    left = column * _CELL_WIDTH + _LEFT
+    bottom = height - _HEAD - (row + 1) * _CELL_HEIGHT + _BOTTOM
+    return (
+        left / width,
+        bottom / height,
+        (_CELL_WIDTH - _LEFT - _RIGHT) / width,
+        (_CELL_HEIGHT - _BOTTOM - _TOP) / height,
+    )
+
+
+def _draw_head_and_foot(figure: Figure, title: str, caption: Caption, position: str) -> None:
+    height = figure.get_figheight()
+    figure.text(
+        0.5, 1 - 0.2 / height, title, ha="center", va="center", fontsize=12, fontweight="bold"
+    )
+    foot = 0.17 / height
+    figure.text(0.012, foot, caption.text(), ha="left", va="center", fontsize=7, color=GREY)
+    figure.text(0.988, foot, position, ha="right", va="center", fontsize=7, color=GREY)
+    if caption.detector():
+        figure.text(
+            0.988,
+            1 - 0.2 / height,
+            caption.detector(),
+            ha="right",
+            va="center",
+            fontsize=9,
+            color=ORANGE,
+            fontweight="bold",
+        )

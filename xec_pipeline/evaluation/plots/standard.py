@@ -1,0 +1,160 @@
+"""Panels that several figures share: residuals, and their widths and biases against the truth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+
+from xec_pipeline.evaluation.plots.panels import (
+    HistogramPanel,
+    NotePanel,
+    Panel,
+    ProfilePanel,
+    ScatterPanel,
+    Series,
+    residual_range,
+)
+from xec_pipeline.evaluation.plots.style import BLUE, GREEN, GREY, ORANGE, RED
+from xec_pipeline.evaluation.profiles import binned_profile, depth_edges
+from xec_pipeline.evaluation.residuals import column
+from xec_pipeline.evaluation.resolution import (
+    Estimator,
+    Values,
+    containment_68,
+    gaussian_core,
+    half_width_68,
+    mean_bias,
+)
+from xec_pipeline.evaluation.tables import PredictionTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """A variable of the truth as an axis."""
+
+    name: str
+    """Column of the table is true_<name>."""
+    symbol: str
+    unit: str
+    colour: str
+    marker: str = "o"
+
+    @property
+    def column(self) -> str:
+        """Column of the truth."""
+        return f"true_{self.name}"
+
+    @property
+    def label(self) -> str:
+        """Label of the axis."""
+        return f"true {self.symbol} [{self.unit}]"
+
+
+AXES: Final[Mapping[str, Axis]] = MappingProxyType(
+    {
+        "theta": Axis(name="theta", symbol="θ", unit="deg", colour=BLUE),
+        "phi": Axis(name="phi", symbol="φ", unit="deg", colour=ORANGE),
+        "energy": Axis(name="energy", symbol="E", unit="MeV", colour=RED),
+        "timing": Axis(name="timing", symbol="t", unit="ns", colour=BLUE),
+        "u": Axis(name="u", symbol="u", unit="cm", colour=BLUE),
+        "v": Axis(name="v", symbol="v", unit="cm", colour=ORANGE, marker="s"),
+        "w": Axis(name="w", symbol="w", unit="cm", colour=GREEN, marker="D"),
+    }
+)
+POSITION: Final = ("u", "v", "w")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Residual:
+    """A residual in the unit in which it is drawn."""
+
+    name: str
+    symbol: str
+    unit: str
+    values: Values
+
+
+def has_truth(table: PredictionTable, *names: str) -> bool:
+    """Return True if the table knows these variables of the truth for some event."""
+    return all(
+        AXES[name].column in table and bool(table[AXES[name].column].notna().any())
+        for name in names
+    )
+
+
+def residual_histogram(residual: Residual, *, log_y: bool = False) -> HistogramPanel:
+    """Return the distribution of a residual with bias, widths and core fit."""
+    low, high = residual_range(residual.values, half_widths=8 if log_y else 5)
+    return HistogramPanel(
+        key=f"residual_{residual.name}",
+        title=f"Residual of {residual.symbol}",
+        x_label=f"predicted - true {residual.symbol} [{residual.unit}]",
+        values=residual.values,
+        low=low,
+        high=high,
+        unit=residual.unit,
+        lines=(
+            ("mean", mean_bias(residual.values)),
+            ("68 % half width", half_width_68(residual.values)),
+            ("68 % of |res| within", containment_68(residual.values)),
+        ),
+        marks=((0.0, GREY),),
+        core=gaussian_core(residual.values),
+        log_y=log_y,
+    )
+
+
+def width_panel(table: PredictionTable, residual: Residual, axis: str) -> Panel:
+    """Return the 68 % half width of a residual against a variable of the truth."""
+    panel = profile_panel(table, residual, axis, half_width_68)
+    return replace(panel, y_label=f"68 % half width of {residual.symbol} [{residual.unit}]")
+
+
+def bias_panel(table: PredictionTable, residual: Residual, axis: str) -> Panel:
+    """Return the mean residual against a variable of the truth, with a line at zero."""
+    panel = profile_panel(table, residual, axis, mean_bias)
+    return replace(
+        panel,
+        key=f"bias_{residual.name}_vs_{axis}",
+        title=f"Bias of {residual.symbol} vs true {AXES[axis].symbol}",
+        y_label=f"mean residual of {residual.symbol} [{residual.unit}]",
+        is_bias=True,
+    )
+
+
+def profile_panel(
+    table: PredictionTable, residual: Residual, axis: str, estimator: Estimator
+) -> ProfilePanel:
+    """Return any estimate of a residual against a variable of the truth."""
+    chosen = AXES[axis]
+    x = column(table, chosen.column)
+    edges = depth_edges(x[x == x]) if axis == "w" else None
+    profile = binned_profile(x, residual.values, estimator, edges=edges)
+    return ProfilePanel(
+        key=f"resolution_{residual.name}_vs_{axis}",
+        title=f"Resolution of {residual.symbol} vs true {chosen.symbol}",
+        x_label=chosen.label,
+        y_label=f"{residual.symbol} [{residual.unit}]",
+        series=(Series(profile=profile, colour=chosen.colour, marker=chosen.marker),),
+    )
+
+
+def scatter_panel(table: PredictionTable, name: str) -> ScatterPanel:
+    """Return predicted against true values of a quantity."""
+    axis = AXES[name]
+    return ScatterPanel(
+        key=f"scatter_{name}",
+        title=f"Predicted vs true {axis.symbol}",
+        x_label=axis.label,
+        y_label=f"predicted {axis.symbol} [{axis.unit}]",
+        true=column(table, axis.column),
+        predicted=column(table, f"pred_{name}"),
+    )
+
+
+def missing_truth(names: str) -> NotePanel:
+    """Return a note for profiles that need truth which the table does not have."""
+    return NotePanel(
+        key=f"no_{names}",
+        text=f"no true {names} in the prediction table:\nprofiles against it are not drawn",
+    )

@@ -1,0 +1,112 @@
+"""From the CSVs of a run to its figures."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import pandas as pd
+
+from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta
+from xec_pipeline.evaluation.plots import angle, energy, position, timing
+from xec_pipeline.evaluation.plots.pages import Page, write_pages
+from xec_pipeline.evaluation.plots.style import Caption
+from xec_pipeline.evaluation.residuals import usable
+from xec_pipeline.evaluation.tables import KEYS, PredictionTable, read_prediction_csvs
+
+_PAGES: Final[Mapping[str, Callable[[PredictionTable], list[Page]]]] = MappingProxyType(
+    {
+        "angle": angle.pages,
+        "energy": energy.pages,
+        "timing": timing.pages,
+        "uvwFI": position.pages,
+    }
+)
+_CROSS_TRUTH: Final = ("true_energy", "true_u", "true_v", "true_w")
+
+_log = logging.getLogger(__name__)
+
+
+def figure_path(out_dir: Path | str, task: str, run_name: str, suffix: str = "") -> Path:
+    """Return where the resolution figure of a task is written."""
+    return Path(out_dir) / f"resolution_{task}_{run_name}{suffix}.pdf"
+
+
+def write_resolution_figures(
+    run_dir: Path | str,
+    run_name: str,
+    tasks: Iterable[str] | None = None,
+    out_dir: Path | str | None = None,
+    suffix: str = "",
+    *,
+    csv_suffix: str = "",
+) -> dict[str, Path]:
+    """Draw the resolution figures of a run from its CSVs; a JSON with the numbers beside each.
+
+    Parameters
+    ----------
+    run_dir, run_name
+        Where the CSVs stand, and the name in theirs.
+    tasks
+        Tasks to draw; by default all whose CSV is there.
+    out_dir
+        Folder for the figures; by default `run_dir`.
+    suffix
+        Put behind the run's name in the names of the figures.
+    csv_suffix
+        `_ep{N}` to draw the predictions of that epoch.
+
+    Returns
+    -------
+    dict
+        Path of the PDF by task.
+
+    Raises
+    ------
+    DataError
+        If a CSV is missing or lacks columns.
+    """
+    tables = read_prediction_csvs(run_dir, run_name, csv_suffix, tasks=tasks)
+    meta = read_meta(run_dir, run_name, csv_suffix)
+    paths = {}
+    for task, table in with_cross_truth(tables).items():
+        path = figure_path(out_dir or run_dir, task, run_name, suffix)
+        draw_task(task, table, meta, path)
+        paths[task] = path
+    return paths
+
+
+def draw_task(task: str, table: PredictionTable, meta: PredictionMeta, path: Path) -> None:
+    """Draw the figure of one task and write its PDF and JSON."""
+    kept = usable(table, task)
+    n_left_out = len(table) - len(kept)
+    if n_left_out:
+        _log.warning(
+            "%s: %d events without finite truth or prediction left out", path.name, n_left_out
+        )
+    caption = Caption(run_name=meta.run_name, n_events=len(kept), n_left_out=n_left_out, meta=meta)
+    write_pages(_PAGES[task](kept), caption, path, f"{task} resolution, run {meta.run_name}")
+
+
+def with_cross_truth(tables: Mapping[str, PredictionTable]) -> dict[str, PredictionTable]:
+    """Return the tables with true energy and position taken over from one another.
+
+    Tables of this program carry them already. Of others, columns are taken over by run and event,
+    or by row where the tables have no such keys and are equally long.
+    """
+    return {task: _completed(table, tables.values()) for task, table in tables.items()}
+
+
+def _completed(table: PredictionTable, others: Iterable[PredictionTable]) -> PredictionTable:
+    completed = table
+    for other in others:
+        wanted = [name for name in _CROSS_TRUTH if name in other and name not in completed]
+        if not wanted:
+            continue
+        if all(key in completed and key in other for key in KEYS):
+            unique = other.drop_duplicates(list(KEYS))
+            completed = completed.merge(unique[[*KEYS, *wanted]], on=list(KEYS), how="left")
+        elif len(completed) == len(other) and not any(key in completed for key in KEYS):
+            completed = pd.concat([completed, other[wanted]], axis=1)
+    return completed
