@@ -115,7 +115,7 @@ class EventBatches:
 
     def epoch(
         self, epoch: int = 0, *, shuffle: bool = True, first_step: int = 0
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch, None, None]:
         """Go through the batches of one epoch.
 
         Parameters

@@ -38,18 +38,28 @@ def require_targets(
     """
     asked = [target_named(task).name for task in tasks]
     for path, measured in _measured_by_file(source).items():
-        lacking = {
-            task: [
-                name
-                for name in TARGETS[task].required_branches(timing_reference)
-                if not measured.get(name, 0)
-            ]
-            for task in TASK_NAMES
-        }
+        lacking = _lacking(measured, timing_reference)
         for task in asked:
             if lacking[task]:
-                possible = [name for name in TASK_NAMES if not lacking[name]]
-                raise DataError(_describe(path, task, lacking[task][0], measured, possible))
+                raise DataError(_describe(path, task, lacking, measured))
+
+
+def possible_tasks(
+    source: ShardSet | Path | str, *, timing_reference: str = "interaction"
+) -> list[str]:
+    """Return the tasks for which every source file holds a truth; see `require_targets`."""
+    files = [_lacking(m, timing_reference) for m in _measured_by_file(source).values()]
+    return [task for task in TASK_NAMES if not any(lacking[task] for lacking in files)]
+
+
+def _lacking(measured: Mapping[str, int], timing_reference: str) -> dict[str, list[str]]:
+    """Return by task the branches it needs and the file lacks."""
+    return {
+        task: [
+            name for name in target.required_branches(timing_reference) if not measured.get(name, 0)
+        ]
+        for task, target in TARGETS.items()
+    }
 
 
 def _measured_by_file(source: ShardSet | Path | str) -> dict[str, Mapping[str, int]]:
@@ -64,11 +74,13 @@ def _measured_by_file(source: ShardSet | Path | str) -> dict[str, Mapping[str, i
 
 
 def _describe(
-    path: str, task: str, branch: str, measured: Mapping[str, int], possible: list[str]
+    path: str, task: str, lacking: Mapping[str, list[str]], measured: Mapping[str, int]
 ) -> str:
-    unit = f" [{BRANCHES[branch].unit}]" if BRANCHES[branch].unit else ""
-    state = "holds no measured value (all 1e10)" if branch in measured else "is missing"
+    branch = BRANCHES[lacking[task][0]]
+    unit = f" [{branch.unit}]" if branch.unit else ""
+    state = "holds no measured value (all 1e10)" if branch.name in measured else "is missing"
+    possible = [name for name in TASK_NAMES if not lacking[name]]
     return (
-        f"{path}: task '{task}' needs branch '{branch}' ({BRANCHES[branch].meaning}{unit}), "
+        f"{path}: task '{task}' needs branch '{branch.name}' ({branch.meaning}{unit}), "
         f"which {state}; tasks possible with this file: {', '.join(possible) or 'none'}"
     )

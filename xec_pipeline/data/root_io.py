@@ -101,6 +101,12 @@ def _files_in(folder: Path) -> list[Path]:
     raise DataError(f"{folder}: expected *.root files, but {content}{hint}")
 
 
+def check_exists(path: Path) -> None:
+    """Raise DataError, naming what is near, if there is no such file or folder."""
+    if not path.exists():
+        raise DataError(_missing_path(path))
+
+
 def _missing_path(path: Path) -> str:
     missing = path
     while not missing.parent.exists():

@@ -62,7 +62,7 @@ def build_part(
         If the file cannot be used or the disk is full.
     """
     folder = parts_dir / f"{_UNUSUAL.sub('_', source.stem)}-{key}"
-    with _new_folder(folder) as partial, disk_full_is_reported(folder / SENSORS_NAME):
+    with disk_full_is_reported(folder / SENSORS_NAME), _new_folder(folder) as partial:
         record = _convert(source, source_hash, folder.name, partial, config, advance)
         write_record(partial / PART_NAME, record)
     return record

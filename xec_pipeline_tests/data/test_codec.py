@@ -8,6 +8,10 @@ from hypothesis import strategies as st
 from xec_pipeline.data.codec import decode_npho, decode_time_ns, encode
 
 
+def f32(values):
+    return np.array(values, dtype=np.float32)
+
+
 def row(value):
     return np.full((1, 1), value, np.float32)
 
@@ -42,10 +46,10 @@ def test_error_is_below_the_counting_noise():
 def test_bfloat16_of_the_network_input_would_lose_the_prompt_times():
     # 5.1 ns and 5.3 ns, in units of 114 ns, are the same number in bfloat16 (8 bits of mantissa):
     # inputs stay in float32, and shards keep ns.
-    scaled = np.float32([5.1, 5.3]) / 114 + 0.46
+    scaled = f32([5.1, 5.3]) / 114 + 0.46
     as_bfloat16 = scaled.astype(np.float32).view(np.uint32) >> 16
     assert as_bfloat16[0] == as_bfloat16[1]
     step_ps = 1000 * 114 * np.spacing(np.float16(0.49)).item()
     assert step_ps == pytest.approx(27.8, abs=0.1)
-    kept = encode(row(1.0), np.float32([[5.0e-9]]))[0, 1]
+    kept = encode(row(1.0), f32([[5.0e-9]]))[0, 1]
     assert 1000 * np.spacing(kept).item() < 4

@@ -8,6 +8,11 @@ import pytest
 from xec_pipeline.config.normalization import NormalizationConfig
 from xec_pipeline.data.normalization import Normalization
 
+
+def f32(values):
+    return np.array(values, dtype=np.float32)
+
+
 BREAK, DEAD = 0.0, -1.0
 COUNTS = [-1500, -999, -10, -0.3, 0, 50, 100, 1000, 20000, 150000, 600000, 1e10, math.nan]
 SCHEMES = {
@@ -86,21 +91,21 @@ def test_inverse_returns_the_time(scale, shift):
 
 
 def test_every_value_that_is_not_finite_is_dead():
-    npho = np.float32([[np.nan, np.inf, -np.inf, 1e10, -1e10, 9.1e9]])
+    npho = f32([[np.nan, np.inf, -np.inf, 1e10, -1e10, 9.1e9]])
     for scheme in ("log1p", "anscombe", "sqrt", "linear"):
         x = normalization(scheme, 1000).normalize(npho, np.zeros_like(npho))
         np.testing.assert_array_equal(x, -np.ones_like(x))
 
 
 def test_a_time_needs_light_a_living_sensor_and_a_value():
-    npho = np.float32([[100, np.nextafter(np.float32(100), 0), 500, 500, 500, np.nan]])
-    time_s = np.float32([[0, 0, 0, 1e10, np.nan, 0]])
+    npho = f32([[100, np.nextafter(np.float32(100), 0), 500, 500, 500, np.nan]])
+    time_s = f32([[0, 0, 0, 1e10, np.nan, 0]])
     x = normalization().normalize(npho, time_s)
     assert (x[0, :, 1] != -1).tolist() == [True, False, True, False, False, False]
 
 
 def test_sentinels_are_as_configured():
-    npho, time_s = np.float32([[np.nan, 5.0]]), np.float32([[0.0, 0.0]])
+    npho, time_s = f32([[np.nan, 5.0]]), f32([[0.0, 0.0]])
     x = normalization(sentinel_npho=-2.0, sentinel_time=-3.0).normalize(npho, time_s)
     assert x[0].tolist()[0] == [-2.0, -3.0]
     assert x[0, 1, 1] == -3.0
@@ -112,7 +117,7 @@ def test_sentinels_are_as_configured():
 )
 def test_a_value_that_equals_its_sentinel_stays_usable(scheme, npho, time_s):
     norm = normalization(scheme, 1000, 4.08)
-    counts, times = np.float32([[npho]]), np.float32([[time_s]])
+    counts, times = f32([[npho]]), f32([[time_s]])
     x = norm.normalize(counts, times)[0, 0]
     assert min(abs(x + 1)) < 2e-4
     usable = norm.usable(counts, times)
@@ -121,7 +126,7 @@ def test_a_value_that_equals_its_sentinel_stays_usable(scheme, npho, time_s):
 
 
 def test_negative_counts_survive_only_log_and_linear():
-    pedestal = np.float32([[-40.0, -5.0]])
+    pedestal = f32([[-40.0, -5.0]])
     for scheme, kept in (("log1p", True), ("linear", True), ("sqrt", False), ("anscombe", False)):
         x = normalization(scheme, 1000, 4.08).normalize(pedestal, pedestal)
         assert (x[..., 0] < 0).all() == kept

@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -170,7 +171,7 @@ def test_file_without_entries(tmp_path):
 
 
 def test_written_tree_reads_back(tmp_path):
-    columns = {
+    columns: dict[str, Any] = {
         "run": np.arange(1200, dtype="i4"),
         "uvwTruth": np.arange(3600, dtype="f4").reshape(-1, 3),
         "face": [f"face{number % 6}" for number in range(1200)],

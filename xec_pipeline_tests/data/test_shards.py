@@ -167,7 +167,7 @@ def test_interrupted_build_goes_on(sources, tmp_path, event_factory):
 
 
 def test_processes_give_the_same_as_one(sources, tmp_path):
-    seen = []
+    seen: list[int] = []
     config = DataConfig(chunksize=2)
     manifest = build_shards(
         sources, tmp_path / "two", config, jobs=2, progress=False, on_progress=seen.append
