@@ -26,6 +26,11 @@ _RENAMED: Final[Mapping[str, str]] = {
     "mlflow.experiment": "mlflow_experiment",
 }
 _NONE_WORDS: Final = frozenset({"null", "none", "None", "~"})
+_SWITCHES: Final[Mapping[str, str]] = {
+    "auto_resume": "Go on from this run's last checkpoint if it fits",
+    "overwrite": "Begin again where checkpoints of another training stand",
+    "skip_final": "Leave the final tables and figures to a later step",
+}
 _SECTIONS_WITHOUT_FLAGS: Final = frozenset({"tasks"})
 
 
@@ -67,8 +72,15 @@ def add_switch(parser: argparse.ArgumentParser, name: str, text: str) -> None:
             default=False,
             type=_truth,
             metavar="true|false",
-            help=text if "_" in spelling or "-" not in name else argparse.SUPPRESS,
+            help=text if spelling == f"--{name}" else argparse.SUPPRESS,
         )
+
+
+def add_training_flags(parser: argparse.ArgumentParser) -> None:
+    """Add all flags of a training: those of the run, and how to begin."""
+    add_run_flags(parser)
+    for name, text in _SWITCHES.items():
+        add_switch(parser, name, text)
 
 
 def overrides_from(args: argparse.Namespace) -> dict[str, Any]:
@@ -93,6 +105,22 @@ def overrides_from(args: argparse.Namespace) -> dict[str, Any]:
             raise ConfigError(f"--set {item}: expected OPTION=VALUE, such as training.lr=1e-4")
         overrides[dotted] = None if text in _NONE_WORDS else text
     return overrides
+
+
+def arguments_from(args: argparse.Namespace) -> list[str]:
+    """Return the command line from which `args` was parsed by a parser with training flags."""
+    given = vars(args)
+    names = [flag_name(dotted) for dotted, _ in options(RegressorRun)]
+    words = ["--config", args.config]
+    for name in (*names, *_SWITCHES):
+        value = given.get(name)
+        if isinstance(value, list):
+            words += [f"--{name}", *value]
+        elif value is not None:
+            # The form with "=" lets a value begin with a minus sign.
+            words.append(f"--{name}={str(value).lower() if value in (True, False) else value}")
+    words += ["--tasks", *given["tasks"]] if "tasks" in given else []
+    return words + [f"--set={item}" for item in given.get("set", [])]
 
 
 def options(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import torch
 
-from xec_pipeline.config.flags import add_run_flags, add_switch, overrides_from
+from xec_pipeline.config.flags import add_training_flags, overrides_from
 from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.data.shards import ShardSet, ensure_shards
@@ -83,14 +83,6 @@ class ReportReporter:
         self._report.log(text)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of this worker to `parser`."""
-    add_run_flags(parser)
-    add_switch(parser, "auto_resume", "Go on from this run's last checkpoint if it fits")
-    add_switch(parser, "overwrite", "Begin again where checkpoints of another training stand")
-    add_switch(parser, "skip_final", "Leave the final tables to a later evaluation")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Train as the command line says.
 
@@ -103,15 +95,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m xec_pipeline.workers.train", description=__doc__, allow_abbrev=False
     )
-    add_arguments(parser)
+    add_training_flags(parser)
     args = parser.parse_args(argv)
     # A depthwise kernel has an axis of length 1, whose stride is arbitrary; nothing gets slower.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
+    rank = int(os.environ.get("RANK", "0"))
     try:
-        with open_report(int(os.environ.get("RANK", "0"))) as report:
+        with open_report(rank) as report:
             return _run_worker(args, report)
     except XecError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"rank {rank}: {error}\n" if "RANK" in os.environ else f"{error}\n")
         return 2
 
 

@@ -1,0 +1,132 @@
+from pathlib import Path
+
+import pytest
+
+from xec_pipeline.config.loader import load_regressor_run, preset_names
+from xec_pipeline.config.registry import registered_regressor, run_names, run_path
+from xec_pipeline.config.run import RegressorRun
+from xec_pipeline.errors import ConfigError
+
+
+def yaml_file(folder: Path, text: str, name: str = "mine.yaml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_presets_are_complete_runs():
+    assert preset_names() == ["demo", "full", "full-ddp"]
+    for name in preset_names():
+        run = load_regressor_run(name)
+        assert run.name == name
+        assert run.run_dir == Path("artifacts") / name
+        assert run.tasks.active
+    assert load_regressor_run("full-ddp").distributed.num_gpus == 4
+
+
+def test_a_file_states_only_what_differs_from_its_preset(tmp_path: Path):
+    path = yaml_file(tmp_path, "preset: demo\ntraining: {epochs: 3}\n")
+    run, preset = load_regressor_run(path), load_regressor_run("demo")
+    assert run.training.epochs == 3
+    assert run.training.lr == preset.training.lr
+    assert run.model == preset.model
+    assert run.name == "mine"
+
+
+def test_scientific_notation_without_a_dot_is_a_number(tmp_path: Path):
+    path = yaml_file(tmp_path, "tasks: {energy: {enabled: true}}\ntraining: {lr: 1e-4}\n")
+    assert load_regressor_run(path).training.lr == 1e-4
+
+
+def test_an_unknown_key_names_file_key_and_what_is_near(tmp_path: Path):
+    text = "preset: demo\ntraining: {epoch: 3}\n"
+    path = yaml_file(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_regressor_run(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "unknown key 'training.epoch' (did you mean 'epochs'" in message
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("trainng: {}\n", r"unknown key 'trainng' \(did you mean 'training'\?\)"),
+        ("training: {lr: fast}\n", r"training\.lr: .*\(got 'fast'\)"),
+        ("training: {lr: -1}\n", r"training\.lr: .*greater than 0"),
+        ("training: {lr: .inf}\n", r"training\.lr: .*finite"),
+        ("training: {compile: quick}\n", r"compile must be one of none, default"),
+        ("model: {encoder_dim: 100}\n", r"multiple of 32, got 100"),
+        ("tasks: {energie: {enabled: true}}\n", r"'tasks\.energie' \(did you mean 'energy'"),
+        ("mlflow: {run_name: a/b}\n", r"run name 'a/b' must start with .* hold only letters"),
+        ("training:\n  lr: [\n", r"not YAML"),
+        ("- a list\n", r"expected sections such as 'data:'.*, got list"),
+        ("{}\n", r"no task is enabled; set tasks"),
+    ],
+)
+def test_what_is_wrong_is_said_with_the_file(tmp_path: Path, text: str, expected: str):
+    path = yaml_file(tmp_path, text)
+    with pytest.raises(ConfigError, match=expected) as caught:
+        load_regressor_run(path)
+    assert str(path) in str(caught.value)
+
+
+def test_all_mistakes_are_reported_together(tmp_path: Path):
+    path = yaml_file(tmp_path, "preset: demo\ntraining: {epoch: 3, lr: x}\n")
+    with pytest.raises(ConfigError, match=r"(?=.*'training\.epoch')(?=.*training\.lr)"):
+        load_regressor_run(path)
+
+
+def test_a_source_that_is_not_there_names_the_near_preset(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"did you mean 'demo'\?\); presets: demo, full"):
+        load_regressor_run("deno")
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such file"):
+        load_regressor_run(tmp_path / "nowhere.yaml")
+    path = yaml_file(tmp_path, "preset: dmo\n")
+    with pytest.raises(ConfigError, match=r"unknown preset 'dmo' \(did you mean 'demo'\?\)"):
+        load_regressor_run(path)
+
+
+def test_overrides_win_and_are_checked():
+    run = load_regressor_run("demo", {"training.lr": "2e-5", "tasks.angle.enabled": False})
+    assert run.training.lr == 2e-5
+    assert "angle" not in run.tasks.active
+    with pytest.raises(ConfigError, match=r"unknown key 'training\.rl'"):
+        load_regressor_run("demo", {"training.rl": 1})
+
+
+@pytest.mark.parametrize("name", ["a/b", "", ".hidden", "a b", "../up"])
+def test_a_run_name_must_be_a_folder_name(name: str):
+    with pytest.raises(ConfigError, match="must start with a letter or digit"):
+        load_regressor_run("demo", {"mlflow.run_name": name})
+
+
+def test_digest_changes_with_what_decides_the_weights_only():
+    base = load_regressor_run("demo")
+    same = load_regressor_run("demo", {"mlflow.run_name": "b", "checkpoint.save_interval": 3})
+    other = load_regressor_run("demo", {"training.seed": 5})
+    assert base.digest() == same.digest() != other.digest()
+
+
+def test_a_run_survives_the_way_through_plain_values():
+    run = load_regressor_run("demo")
+    assert RegressorRun.model_validate(run.model_dump()) == run
+
+
+def test_registry_lists_runs_and_names_the_near_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XEC_RUNS", str(tmp_path))
+    folder = tmp_path / "regressor"
+    folder.mkdir()
+    yaml_file(folder, "preset: demo\n", "deep.yaml")
+    yaml_file(folder, "preset: demo\nmlflow: {run_name: other}\n", "alpha.yaml")
+    assert run_names("regressor") == ["alpha", "deep"]
+    assert run_names("mae") == []
+    assert registered_regressor("alpha").name == "alpha"
+    with pytest.raises(ConfigError, match=r"no regressor run 'deeep' .*did you mean 'deep'"):
+        run_path("regressor", "deeep")
+    yaml_file(folder, "preset: demo\n", "bad name.yaml")
+    with pytest.raises(ConfigError, match=r"bad name\.yaml: run name 'bad name' must start"):
+        run_names("regressor")
