@@ -170,20 +170,20 @@ class SelfAttention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
         self.n_heads = n_heads
+        self.head_width = width // n_heads
         self.dropout = dropout
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, x_BTD: torch.Tensor) -> torch.Tensor:
         """Return the attention output (B, T, D)."""
-        _, n_tokens, width = x_BTD.shape
         projected = F.linear(x_BTD, self.in_proj_weight, self.in_proj_bias)
-        heads = projected.view(-1, n_tokens, 3, self.n_heads, width // self.n_heads)
-        query, key, value = heads.permute(2, 0, 3, 1, 4)
+        heads = torch.unflatten(projected, 2, (3, self.n_heads, self.head_width))
+        query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(dim=0)
         mixed = F.scaled_dot_product_attention(
             query, key, value, dropout_p=self.dropout if self.training else 0.0
         )
-        y_BTD: torch.Tensor = self.out_proj(mixed.transpose(1, 2).reshape(-1, n_tokens, width))
+        y_BTD: torch.Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
         return y_BTD
 
 

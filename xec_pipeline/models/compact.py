@@ -2,19 +2,26 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from xec_pipeline.config.model import ModelConfig
 from xec_pipeline.config.normalization import NormalizationConfig
 from xec_pipeline.detector.layout import Layout
+from xec_pipeline.detector.sensors import N_SIPM
 from xec_pipeline.models.blocks import ConvNeXtBlock, Fusion, channels_last
 from xec_pipeline.models.encoder import Encoder
 from xec_pipeline.models.faces import FaceImages
-from xec_pipeline.models.input_norm import InputNormalizer
-from xec_pipeline.models.moments import BrightWindow, LightMoments
+from xec_pipeline.models.input_norm import InputNormalizer, Light
+from xec_pipeline.models.moments import LightMoments
+from xec_pipeline.models.window import BrightWindow
 
+_N_PLANES = 3
+"""What the network sees of a sensor: light, delay, whether it is dead."""
 _LIGHT_UNIT = 1e-3
-"""Share of the event's light that counts as one in the shape images."""
+"""Share of the event's light that counts as one."""
+_MAX_DELAY_NS = 5.0
+_PATCH, _STRIDE, _PADDING = 6, 4, 1
 
 
 class InnerNetwork(nn.Module):
@@ -24,8 +31,6 @@ class InnerNetwork(nn.Module):
     ----------
     shape
         Rows and columns of the image.
-    n_channels
-        Planes of the image.
     width
         Channels of the patches; twice as many after the downsampling.
     out_width
@@ -35,25 +40,16 @@ class InnerNetwork(nn.Module):
     """
 
     def __init__(
-        self,
-        shape: tuple[int, int],
-        n_channels: int,
-        width: int,
-        out_width: int,
-        drop_path_rate: float,
+        self, shape: tuple[int, ...], width: int, out_width: int, drop_path_rate: float
     ) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(n_channels, width, kernel_size=6, stride=4, padding=1)
+        self.stem = nn.Conv2d(_N_PLANES, width, _PATCH, stride=_STRIDE, padding=_PADDING)
         self.stem_norm = nn.LayerNorm(width, eps=1e-6)
-        self.stage1 = nn.ModuleList(
-            ConvNeXtBlock(width, drop_path_rate, kernel=5) for _ in range(1)
-        )
-        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.stage1 = ConvNeXtBlock(width, drop_path_rate, kernel=5)
+        self.down_norm = nn.LayerNorm(width, eps=1e-6)
         self.down = nn.Conv2d(width, 2 * width, kernel_size=2, stride=2)
-        self.stage2 = nn.ModuleList(
-            ConvNeXtBlock(2 * width, drop_path_rate, kernel=5) for _ in range(1)
-        )
-        rows, columns = (((size + 2 - 6) // 4 + 1) // 2 for size in shape)
+        self.stage2 = ConvNeXtBlock(2 * width, drop_path_rate, kernel=5)
+        rows, columns = (((size + 2 * _PADDING - _PATCH) // _STRIDE + 1) // 2 for size in shape)
         self.proj = nn.Linear(rows * columns * 2 * width, out_width)
 
     def forward(self, image_BCHW: torch.Tensor) -> torch.Tensor:
@@ -61,17 +57,13 @@ class InnerNetwork(nn.Module):
         # Times need more digits than bfloat16 has.
         with torch.autocast(image_BCHW.device.type, enabled=False):
             x = self.stem_norm(self.stem(image_BCHW).permute(0, 2, 3, 1))
-        for block in self.stage1:
-            x = block(x)
-        x = channels_last(self.down, self.norm(x))
-        for block in self.stage2:
-            x = block(x)
-        token: torch.Tensor = self.proj(x.flatten(1))
-        return token
+        x = channels_last(self.down, self.down_norm(self.stage1(x)))
+        token_BD: torch.Tensor = self.proj(self.stage2(x).flatten(1))
+        return token_BD
 
 
 class Embedding(nn.Module):
-    """A perceptron with one hidden layer plus a linear way around it, from features to a token."""
+    """A perceptron with one hidden layer and a linear way around it, from features to a token."""
 
     def __init__(self, n_features: int, hidden: int, out_width: int) -> None:
         super().__init__()
@@ -80,19 +72,23 @@ class Embedding(nn.Module):
         self.direct = nn.Linear(n_features, out_width, bias=False)
 
     def forward(self, features_BF: torch.Tensor) -> torch.Tensor:
-        """Return the token (B, D); computed in float32."""
+        """Return the token (B, D), computed in float32."""
         with torch.autocast(features_BF.device.type, enabled=False):
-            hidden = nn.functional.gelu(self.inner(features_BF))
-            token: torch.Tensor = self.outer(hidden) + self.direct(features_BF)
-        return token
+            correction = self.outer(F.gelu(self.inner(features_BF)))
+            token_BD: torch.Tensor = self.direct(features_BF) + correction
+        return token_BD
 
 
 class XecV2Encoder(Encoder):
-    """Eight tokens: inner, us, ds, outer, top, bot, window, moments.
+    """Nine tokens: inner, us, ds, outer, top, bot, window, moments, and the moments unfused.
 
-    The input is first read back to photons and nanoseconds; faces see the shape of the light
-    (square root of each sensor's share of the event), delays after subtracting the way of the
-    light, and which sensors are alive. The PMT faces have few sensors and are embedded whole.
+    The input is first read back to photons and nanoseconds. The faces then see, of each sensor, the
+    root of its share of the event's light, its delay after subtracting the way of the light, and
+    whether it is dead or hidden. The inner face goes through a small convolutional network; the PMT
+    faces have few sensors and are embedded whole; the window is what lies around the brightest
+    place. A transformer joins the tokens. The last token skips it, so that a head can pass the
+    estimates on linearly and learn a small correction instead of the position in the detector.
+
     `outer_mode`, `outer_fine_pool` and `hex_dim` belong to xec_v1 and have no meaning here.
 
     Parameters
@@ -106,7 +102,7 @@ class XecV2Encoder(Encoder):
     """
 
     keeps_estimates = True
-    n_tokens = 8
+    n_tokens = 9
 
     def __init__(
         self, config: ModelConfig, layout: Layout, normalization: NormalizationConfig
@@ -117,20 +113,19 @@ class XecV2Encoder(Encoder):
         self.moments = LightMoments()
         self.window = BrightWindow(layout)
         outer = np.union1d(layout.outer_coarse, layout.outer_center)
-        self.pmt_faces = {"us": layout.us, "ds": layout.ds, "outer": outer}
-        self.pmt_faces |= {"top": layout.top, "bot": layout.bottom}
-        self.faces = FaceImages(self.pmt_faces)
-        rows, columns = layout.inner.shape
-        self.n_inner = rows * columns
+        maps = {"us": layout.us, "ds": layout.ds, "outer": outer}
+        maps |= {"top": layout.top, "bot": layout.bottom}
+        self.faces = FaceImages(maps)
         self.inner = InnerNetwork(
-            (rows, columns), 3, max(16, width // 4), width, config.drop_path_rate
+            layout.inner.shape, max(16, width // 4), width, config.drop_path_rate
         )
         self.pmts = nn.ModuleDict(
-            {name: Embedding(3 * ids.size, width, width) for name, ids in self.pmt_faces.items()}
+            {name: Embedding(_N_PLANES * ids.size, width, width) for name, ids in maps.items()}
         )
-        self.window_embedding = Embedding(3 * BrightWindow.n_cells + 2, 2 * width, width)
-        self.moment_embedding = Embedding(LightMoments.n_features, 2 * width, width)
-        self.pos_embed = nn.Parameter(torch.empty(1, self.n_tokens, width))
+        n_moments = LightMoments.n_features + BrightWindow.n_moments
+        self.window_embedding = Embedding(_N_PLANES * BrightWindow.n_cells, 2 * width, width)
+        self.moment_embedding = Embedding(n_moments, 2 * width, width)
+        self.pos_embed = nn.Parameter(torch.empty(1, self.n_tokens - 1, width))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         self.fusion_transformer = Fusion(
             width,
@@ -146,28 +141,26 @@ class XecV2Encoder(Encoder):
         """Encode events; see `Encoder.forward_features`."""
         with torch.autocast(x_BSC.device.type, enabled=False):
             light = self.normalizer.light(x_BSC, is_hidden_BS)
-            moments = self.moments(light)
-            total = light.npho.sum(dim=1, keepdim=True) + 1.0
-            shape = torch.sqrt(light.npho / (total * _LIGHT_UNIT))
-            delay = moments.delay_ns.clamp(-5.0, 5.0)
-            planes = torch.stack((shape, delay, 1.0 - light.alive), dim=1)
-        inner = planes[:, :, : self.n_inner]
-        tokens = [self.inner(torch.unflatten(inner, 2, (self.window.rows, self.window.columns)))]
-        flat = planes.transpose(1, 2)
+            estimates, planes_BCS, window = self._look(light)
+        inner = torch.unflatten(planes_BCS[:, :, :N_SIPM], 2, self.window.shape)
+        sensors_BSC = planes_BCS.transpose(1, 2)
+        tokens = [self.inner(inner)]
         for name, embedding in self.pmts.items():
-            tokens.append(embedding(self.faces.values(name, flat).flatten(1)))
-        tokens.append(self._window_token(light.npho, inner))
-        tokens.append(self.moment_embedding(moments.features))
-        fused: torch.Tensor = self.fusion_transformer(torch.stack(tokens, dim=1) + self.pos_embed)
-        return fused
+            tokens.append(embedding(self.faces.values(name, sensors_BSC).flatten(1)))
+        tokens.append(self.window_embedding(window.flatten(1)))
+        unfused = self.moment_embedding(estimates)
+        stacked = torch.stack([*tokens, unfused], dim=1) + self.pos_embed
+        fused = self.fusion_transformer(stacked)
+        return torch.cat((fused, unfused[:, None].to(fused)), dim=1)
 
-    def _window_token(self, npho_BS: torch.Tensor, inner_BCN: torch.Tensor) -> torch.Tensor:
-        row, column = self.window.brightest(npho_BS[:, : self.n_inner])
-        cells = self.window.cut(inner_BCN, row, column)
-        place = torch.stack(
-            (row / self.window.rows - 0.5, column / self.window.columns - 0.5), dim=1
-        )
-        token: torch.Tensor = self.window_embedding(
-            torch.cat((cells.flatten(1), place.to(cells)), dim=1)
-        )
-        return token
+    def _look(self, light: Light) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return estimates (B, F), planes of all sensors (B, C, S), and the window (B, C, 121)."""
+        inner = light.npho[:, :N_SIPM]
+        place = self.window.brightest(inner)
+        moments = self.moments(light)
+        estimates = torch.cat((moments.features, self.window.moments(inner, *place)), dim=1)
+        total = light.npho.sum(dim=1, keepdim=True) + 1.0
+        shape = torch.sqrt(light.npho / (total * _LIGHT_UNIT))
+        delay = moments.delay_ns.clamp(-_MAX_DELAY_NS, _MAX_DELAY_NS)
+        planes = torch.stack((shape, delay, 1.0 - light.alive), dim=1)
+        return estimates, planes, self.window.cut(planes[:, :, :N_SIPM], *place)

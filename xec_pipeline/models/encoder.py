@@ -29,7 +29,7 @@ class Encoder(nn.Module):
     width
         D.
     keeps_estimates
-        The tokens hold estimates on a linear scale, which a head may pass on.
+        The last token holds estimates on a linear scale, which a head may pass on.
     """
 
     n_tokens: int
@@ -179,7 +179,7 @@ class XecV1Encoder(Encoder):
         masks = [self.faces.hidden(name, is_hidden_BS) for name in (first, second)]
         present = [mask for mask in masks if mask is not None]
         tokens = network(values, torch.cat(present) if present else None)
-        one, other = tokens.chunk(2)
+        one, other = torch.unflatten(tokens, 0, (2, -1)).unbind(dim=0)
         return one, other
 
 

@@ -85,7 +85,7 @@ class OuterFineGrid(nn.Module):
         # At least one cell counts, so half a cell is below any true fraction.
         smallest = 0.5 / (self.pool[0] * self.pool[1])
         mean_time = time_sum / timed.clamp_min(smallest)
-        time = torch.where(timed > 0, mean_time, torch.full_like(time_sum, self.sentinel_time))
+        time = torch.where(timed > 0, mean_time, self.sentinel_time)
         return torch.stack((npho, time), dim=-1)
 
     def hidden(self, is_hidden_BS: torch.Tensor | None) -> torch.Tensor | None:

@@ -24,9 +24,9 @@ class RegressionHead(nn.Sequential):
         Components, or twice as many with log-variances.
     hidden_dim, dropout
         Width inside; dropout after the first layer.
-    shortcut
-        Add a linear map from the features to the outputs, for encoders whose tokens already hold
-        estimates to be corrected. It starts at zero.
+    n_estimates
+        The last so many features are estimates: a linear map of them is added to the outputs, and
+        the perceptron starts as a correction of nothing.
     """
 
     def __init__(
@@ -36,8 +36,9 @@ class RegressionHead(nn.Sequential):
         hidden_dim: int,
         dropout: float,
         *,
-        shortcut: bool = False,
+        n_estimates: int = 0,
     ) -> None:
+        last = nn.Linear(hidden_dim, n_outputs)
         super().__init__(
             nn.Linear(n_features, hidden_dim),
             nn.LayerNorm(hidden_dim),
@@ -45,12 +46,15 @@ class RegressionHead(nn.Sequential):
             nn.Dropout(dropout),
             nn.Linear(hidden_dim, hidden_dim),
             nn.GELU(),
-            nn.Linear(hidden_dim, n_outputs),
+            last,
         )
         self._n_layers = len(self)
-        self.shortcut = nn.Linear(n_features, n_outputs, bias=False) if shortcut else None
-        if self.shortcut is not None:
+        self.n_estimates = n_estimates
+        self.shortcut: nn.Linear | None = None
+        if n_estimates:
+            self.shortcut = nn.Linear(n_estimates, n_outputs, bias=False)
             nn.init.zeros_(self.shortcut.weight)
+            nn.init.zeros_(last.weight)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return (B, n_outputs), standardized; the last layer is computed in float32."""
@@ -60,7 +64,8 @@ class RegressionHead(nn.Sequential):
         with torch.autocast(x.device.type, enabled=False):
             output = _in_own_precision(self[self._n_layers - 1], x)
             if self.shortcut is not None:
-                output = output + _in_own_precision(self.shortcut, features)
+                estimates = features[:, -self.n_estimates :]
+                output = output + _in_own_precision(self.shortcut, estimates)
         return output
 
 

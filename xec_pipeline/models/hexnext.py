@@ -18,20 +18,19 @@ class HexConv(nn.Module):
 
     def __init__(self, width: int, neighbours: npt.NDArray[np.int64]) -> None:
         super().__init__()
-        n_slots = neighbours.shape[1]
+        n_nodes, n_slots = neighbours.shape
         self.weight = nn.Parameter(torch.empty(1, n_slots, width))
         self.bias = nn.Parameter(torch.zeros(1, 1, width))
         nn.init.normal_(self.weight, std=0.02)
         table = torch.as_tensor(np.array(neighbours).reshape(-1))
         self.senders: torch.Tensor
         self.register_buffer("senders", table, persistent=False)
-        self.n_slots = n_slots
+        self.table_shape = (n_nodes, n_slots)
 
     def forward(self, x_BNC: torch.Tensor) -> torch.Tensor:
         """Return (B, N, C)."""
-        n_nodes, width = x_BNC.shape[1:]
         padded = nn.functional.pad(x_BNC, (0, 0, 0, 1))
-        messages = padded.index_select(1, self.senders).view(-1, n_nodes, self.n_slots, width)
+        messages = torch.unflatten(padded.index_select(1, self.senders), 1, self.table_shape)
         return (messages * self.weight).sum(dim=2) + self.bias
 
 

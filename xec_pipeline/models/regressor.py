@@ -44,11 +44,17 @@ class Regressor(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = encoder
+        self.n_outputs = dict(heads)
         n_features = encoder.n_tokens * encoder.width
+        n_estimates = encoder.width if encoder.keeps_estimates else 0
         self.heads = nn.ModuleDict(
             {
                 task: RegressionHead(
-                    n_features, n_outputs, hidden_dim, dropout, shortcut=encoder.keeps_estimates
+                    n_features,
+                    n_outputs,
+                    hidden_dim,
+                    dropout,
+                    n_estimates=n_estimates,
                 )
                 for task, n_outputs in heads.items()
             }

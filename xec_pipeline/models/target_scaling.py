@@ -39,6 +39,7 @@ class TargetScaling(nn.Module):
     def __init__(self, statistics: Mapping[str, TargetStatistics]) -> None:
         super().__init__()
         self._log = {task: bool(entry["log"]) for task, entry in statistics.items()}
+        self._components = {task: len(entry["mean"]) for task, entry in statistics.items()}
         for task, entry in statistics.items():
             self.register_buffer(f"mean_{task}", torch.tensor(entry["mean"], dtype=torch.float32))
             self.register_buffer(f"scale_{task}", torch.tensor(entry["scale"], dtype=torch.float32))
@@ -78,6 +79,13 @@ class TargetScaling(nn.Module):
             for task, log in self._log.items()
         }
 
+    def widths(self, task: str) -> tuple[float, ...]:
+        """Return the spread of each component over the training events, in the target's unit."""
+        scale = self._scale(task)
+        if self._log[task]:
+            scale = scale * torch.exp(self._mean(task))
+        return tuple(scale.tolist())
+
     def standardize(self, task: str, values_BK: torch.Tensor) -> torch.Tensor:
         """Return (target - mean) / scale, of the logarithm where so configured; (B, k) float32."""
         values = torch.log(values_BK) if self._log[task] else values_BK
@@ -100,13 +108,13 @@ class TargetScaling(nn.Module):
             logarithmic target sigma is value times the width of the logarithm.
         """
         mean, scale = self._mean(task), self._scale(task)
-        count = mean.shape[0]
-        value = output_BO[:, :count].float() * scale + mean
+        parts = torch.split(output_BO.float(), self._components[task], dim=1)
+        value = parts[0] * scale + mean
         if self._log[task]:
             value = torch.exp(value)
-        if output_BO.shape[1] == count:
+        if len(parts) == 1:
             return Restored(value=value)
-        sigma = torch.exp(0.5 * output_BO[:, count:].float()) * scale
+        sigma = torch.exp(0.5 * parts[1]) * scale
         return Restored(value=value, sigma=sigma * value if self._log[task] else sigma)
 
     def _mean(self, task: str) -> torch.Tensor:
