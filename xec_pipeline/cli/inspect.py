@@ -39,7 +39,7 @@ def describe(path: Path) -> Lines:
     XecError
         If there is no such path, it is damaged, or of no known kind.
     """
-    from xec_pipeline.data.root_io import check_exists
+    from xec_pipeline.data.root_files import check_exists
     from xec_pipeline.data.shard_format import MANIFEST_NAME
 
     check_exists(path)
@@ -105,7 +105,8 @@ def _size(path: Path) -> str:
 
 
 def _folder(path: Path) -> Lines:
-    from xec_pipeline.data.root_io import find_root_files, open_tree
+    from xec_pipeline.data.root_files import find_root_files
+    from xec_pipeline.data.root_io import open_tree
 
     rows = []
     for file in find_root_files(path):

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from xec_pipeline.config.data import DataConfig
 from xec_pipeline.config.datasets import dataset_key
-from xec_pipeline.data.root_io import check_root_header, find_root_files
+from xec_pipeline.data.root_files import check_root_header, find_root_files
 from xec_pipeline.data.shard_format import (
     MANIFEST_NAME,
     PART_NAME,

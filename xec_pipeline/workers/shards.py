@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from xec_pipeline.config.loader import load_regressor_run
-from xec_pipeline.data.root_io import find_root_files
+from xec_pipeline.data.root_files import find_root_files
 from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.data.shards import build_shards, is_shard_dir, open_shards, shard_dir_for
 from xec_pipeline.errors import XecError
