@@ -20,6 +20,7 @@ from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.data.shards import ShardSet, ensure_shards
 from xec_pipeline.errors import ConfigError, XecError
+from xec_pipeline.evaluation.metadata import PredictionMeta, write_meta
 from xec_pipeline.evaluation.tables import write_prediction_csvs
 from xec_pipeline.revision import git_revision
 from xec_pipeline.training.checkpoint import (
@@ -144,7 +145,7 @@ def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) ->
         table = _best_table(run, dist, stage, result)
         if dist.is_main:
             if start.final_csvs:
-                _write_tables(run, table, suffix="")
+                _write_tables(run, stage, table, epoch=result.best_epoch, suffix="")
             _report_result(run, result, tracker, report)
     return 0
 
@@ -229,7 +230,9 @@ def _fit(
             reporter=reporter,
             tracker=tracker,
             stop=stop,
-            on_best=lambda epoch, table: _write_tables(run, table, suffix=f"_ep{epoch}"),
+            on_best=lambda epoch, table: _write_tables(
+                run, stage, table, epoch=epoch, suffix=f"_ep{epoch}"
+            ),
         )
         if found is not None:
             trainer.resume(*found)
@@ -249,9 +252,29 @@ def _best_table(
     return stage.validate(stage.model).table or {}
 
 
-def _write_tables(run: RegressorRun, table: Table, *, suffix: str) -> None:
-    if run.checkpoint.save_artifacts:
-        write_prediction_csvs(table, run.run_dir, run.name, suffix, tasks=run.tasks.active)
+def _write_tables(
+    run: RegressorRun, stage: RegressorStage, table: Table, *, epoch: int, suffix: str
+) -> None:
+    """Write the prediction CSVs, and where they come from."""
+    if not run.checkpoint.save_artifacts:
+        return
+    write_prediction_csvs(table, run.run_dir, run.name, suffix, tasks=run.tasks.active)
+    path = run.run_dir / BEST
+    checkpoint = load_checkpoint(path)
+    meta = PredictionMeta(
+        run_name=run.name,
+        sample=run.data.val_path,
+        is_toy=stage.validation_shards.toy,
+        n_events=len(table["run"]),
+        data_version=stage.validation_shards.data_version,
+        model=str(path),
+        model_digest=tensor_digest(checkpoint.inference_weights()),
+        weights="ema" if checkpoint.ema_state_dict else "raw",
+        epoch=epoch,
+        git_revision=checkpoint.git_revision,
+        normalization=checkpoint.normalization,
+    )
+    write_meta(meta, run.run_dir, suffix)
 
 
 def _report_result(run: RegressorRun, result: FitResult, tracker: Tracker, report: Report) -> None:

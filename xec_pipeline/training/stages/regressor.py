@@ -89,6 +89,11 @@ class RegressorStage:
         """Training events over all ranks."""
         return self._train_batches.n_events
 
+    @property
+    def validation_shards(self) -> ShardSet:
+        """Shards of the validation events."""
+        return self._val.shards
+
     def batches(self, epoch: int, first: int) -> Generator[Batch, None, None]:
         """Go through the shuffled training batches of this rank, from batch `first`."""
         yield from self._train_batches.epoch(epoch, first_step=first)

@@ -1,0 +1,41 @@
+import argparse
+
+import pytest
+
+from xec_pipeline.cli import train
+from xec_pipeline.config.flags import arguments_from
+from xec_pipeline.config.loader import load_regressor_run
+from xec_pipeline.errors import ConfigError
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    train.add_parser(parser.add_subparsers())
+    return parser.parse_args(["train", "regressor", *words])
+
+
+def test_ranks_come_from_the_flag_or_the_configuration():
+    demo, many = load_regressor_run("demo"), load_regressor_run("full-ddp")
+    assert train.rank_count(None, demo) == 1
+    assert train.rank_count(None, many) == 4
+    assert train.rank_count("2", many) == 2
+    assert train.rank_count("auto", demo) >= 1
+    with pytest.raises(ConfigError, match="expected auto or a number"):
+        train.rank_count("two", demo)
+
+
+def test_several_ranks_are_started_by_torchrun_with_the_same_flags(monkeypatch):
+    started = []
+
+    def record(command, env, check):
+        started.append(command)
+        return argparse.Namespace(returncode=7)
+
+    monkeypatch.setattr("subprocess.run", record)
+    args = parsed("--config", "demo", "--batch-size", "16", "--nproc-per-node", "2", "--overwrite")
+    assert train.run(args) == 7
+    (command,) = started
+    assert "--nproc_per_node=2" in command
+    worker = command.index("xec_pipeline.workers.train")
+    assert command[worker + 1 :] == arguments_from(args)
+    assert {"--batch_size=16", "--overwrite=true", "--auto_resume=false"} <= set(command)

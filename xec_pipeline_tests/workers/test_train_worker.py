@@ -1,0 +1,105 @@
+"""The worker as a person starts it: one process, small events, all files of the contract."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from xec_pipeline.evaluation.tables import read_prediction_csvs
+from xec_pipeline.training.checkpoint import load_checkpoint
+from xec_pipeline.workers.train import main
+from xec_pipeline_tests.training.tiny import tiny_tree
+
+TASKS = ("angle", "energy", "timing", "uvwFI")
+
+
+@pytest.fixture
+def words(tmp_path: Path, tiny_root_dir: Path) -> list[str]:
+    """Return the command line of a tiny run in `tmp_path`."""
+    tree = tiny_tree(tmp_path / "artifacts")
+    events = {"train_path": str(tiny_root_dir), "val_path": str(tiny_root_dir)}
+    tree["data"] |= {**events, "shard_dir": str(tmp_path / "shards"), "num_workers": 1}
+    config = tmp_path / "tiny.yaml"
+    config.write_text(yaml.safe_dump(tree))
+    return ["--config", str(config)]
+
+
+def test_a_training_leaves_the_files_of_the_contract(tmp_path: Path, words: list[str]):
+    assert main([*words, "--epochs", "2"]) == 0
+    folder = tmp_path / "artifacts" / "tiny"
+    best = load_checkpoint(folder / "checkpoint_best.pth")
+    names = {path.name for path in folder.iterdir()}
+    for task in TASKS:
+        assert f"predictions_{task}_tiny.csv" in names
+        assert f"predictions_{task}_tiny_ep{best.best_epoch}.csv" in names
+        final = (folder / f"predictions_{task}_tiny.csv").read_bytes()
+        assert final == (folder / f"predictions_{task}_tiny_ep{best.epoch}.csv").read_bytes()
+    tables = read_prediction_csvs(folder, "tiny")
+    assert {len(table) for table in tables.values()} == {48}
+
+
+def test_a_folder_with_checkpoints_is_only_overwritten_on_request(
+    tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+):
+    short = [*words, "--epochs", "1", "--save_artifacts", "false"]
+    assert main(short) == 0
+    path = tmp_path / "artifacts" / "tiny" / "checkpoint_last.pth"
+    first = path.stat().st_mtime_ns
+    assert main(short) == 2
+    assert "give --overwrite to begin again" in capsys.readouterr().err
+    assert path.stat().st_mtime_ns == first
+    assert main([*short, "--overwrite"]) == 0
+    assert path.stat().st_mtime_ns > first
+    assert main([*words, "--epochs", "2", "--auto_resume"]) == 2
+    assert "another configuration" in capsys.readouterr().err
+    assert not list(path.parent.glob("*.csv"))
+
+
+def test_resuming_by_hand_adds_epochs_and_writes_the_best_table(tmp_path: Path, words: list[str]):
+    folder = tmp_path / "artifacts" / "tiny"
+    assert main([*words, "--epochs", "1", "--skip_final"]) == 0
+    assert not (folder / "predictions_energy_tiny.csv").exists()
+    resume = ["--resume_from", str(folder / "checkpoint_last.pth")]
+    assert main([*words, "--epochs", "2", *resume]) == 0
+    assert load_checkpoint(folder / "checkpoint_last.pth").epoch == 2
+    assert (folder / "predictions_energy_tiny.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--val_path", ""], "data.val_path is empty; give --val_path"),
+        (["--val_path", "nowhere/"], "nowhere"),
+        (["--run_name", "a/b"], "run name 'a/b' must start with"),
+        (["--resume_from", "none.pth"], "none.pth: no such checkpoint"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    words: list[str], flags: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main([*words, *flags]) == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert "Traceback" not in error
+
+
+def test_sigterm_saves_the_state_and_leaves_with_143(tmp_path: Path, words: list[str]):
+    long = [*words, "--epochs", "400", "--save_artifacts", "false", "--auto_resume"]
+    command = [sys.executable, "-m", "xec_pipeline.workers.train", *long]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    worker = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    path = tmp_path / "artifacts" / "tiny" / "checkpoint_last.pth"
+    deadline = time.monotonic() + 120
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    worker.send_signal(signal.SIGTERM)
+    _, text = worker.communicate(timeout=60)
+    assert worker.returncode == 143, text
+    saved = load_checkpoint(path)
+    assert 1 <= saved.epoch < 400
+    assert saved.global_step == 6 * saved.epoch + saved.step_in_epoch
