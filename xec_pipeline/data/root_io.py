@@ -228,16 +228,21 @@ def iterate_tree(
     """Yield the branches `names` of an open tree, `step` entries at a time."""
     for start in range(0, tree.num_entries, step):
         stop = min(start + step, tree.num_entries)
-        with _damage(path, f"entries {start} to {stop - 1}"):
+        entries = {"entry_start": start, "entry_stop": stop, "library": "np"}
+        try:
             arrays = tree.arrays(
                 list(names),
-                entry_start=start,
-                entry_stop=stop,
-                library="np",
+                **entries,
                 decompression_executor=pool,
                 interpretation_executor=pool,
                 array_cache=None,
             )
+        except _DECODING_ERRORS:
+            # Read again branch by branch, to name the one that is damaged.
+            for name in names:
+                with _damage(path, f"branch '{name}', entries {start} to {stop - 1}"):
+                    tree[name].array(**entries, array_cache=None)
+            raise
         yield EventChunk(path, start, dict(arrays))
 
 

@@ -94,14 +94,14 @@ def test_truncated_file(tmp_path, tiny_root_file, kept):
         read_all(path)
 
 
-def test_damage_inside_a_file_names_the_entries(tmp_path, tiny_root_file):
+def test_damage_inside_a_file_names_branch_and_entries(tmp_path, tiny_root_file):
     content = bytearray(tiny_root_file.read_bytes())
     with uproot.open(tiny_root_file) as file:
         seek = int(file["tree"]["npho"].member("fBasketSeek")[0])
     content[seek + 20 : seek + 900] = bytes(880)
     path = tmp_path / "rot.root"
     path.write_bytes(content)
-    with pytest.raises(CorruptFileError, match=r"rot\.root: cannot decode entries 0 to 23"):
+    with pytest.raises(CorruptFileError, match=r"decode branch 'npho', entries 0 to 23, the file"):
         read_all(path)
 
 
