@@ -1,7 +1,6 @@
 """What all ranks must agree on after every step: whether the loss is finite and whether to stop."""
 
 import dataclasses
-import logging
 import signal
 from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
@@ -17,8 +16,6 @@ STOPPED_EXIT_CODE: Final = 128 + signal.SIGTERM
 """Exit status of a training that was asked to stop and has saved its state."""
 
 _MOST_NAMED: Final = 5
-
-_log = logging.getLogger(__name__)
 
 
 class StopSignal:

@@ -2,25 +2,22 @@
 
 import contextlib
 import dataclasses
-import inspect
 import itertools
 import math
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from xec_pipeline.atomic import replacing
-from xec_pipeline.config.training import TrainingConfig
 from xec_pipeline.errors import TrainingDivergedError
 from xec_pipeline.training.checkpoint import Checkpoint, write_checkpoint
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.guard import Step, StepGuard, StopSignal
+from xec_pipeline.training.network import compiled, wrapped_for_ranks
 from xec_pipeline.training.optim import clip_gradients
 from xec_pipeline.training.reporting import Reporter
 from xec_pipeline.training.seeding import seed_epoch
@@ -148,7 +145,10 @@ class Trainer:
             self._save_last(self.state.sums.over_ranks(self._dist))
             return True
         trained = self.state.sums.over_ranks(self._dist)
+        trained_seconds = clock.elapsed()
         validation = self._stage.validate(self.state.best_model)
+        if self._run.training.profile:
+            self._reporter.log(clock.profile(clock.elapsed() - trained_seconds))
         if not math.isfinite(validation.loss):
             raise TrainingDivergedError(
                 f"epoch {epoch}: the validation loss is {validation.loss}; {LAST} is from before "
@@ -303,28 +303,3 @@ def groups(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
     iterator = iter(batches)
     while group := list(itertools.islice(iterator, size)):
         yield group
-
-
-def wrapped_for_ranks(model: nn.Module, dist: DistContext) -> DistributedDataParallel | None:
-    """Return `model` in DDP, or None for a single rank."""
-    if dist.world_size == 1:
-        return None
-    devices = [dist.device] if dist.device.type == "cuda" else None
-    # No buffer changes in training, so none need be sent; the option was renamed in torch 2.13.
-    known = inspect.signature(DistributedDataParallel).parameters
-    option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    options: dict[str, Any] = {option: False, "gradient_as_bucket_view": True}
-    return DistributedDataParallel(model, device_ids=devices, **options)
-
-
-def compiled(network: nn.Module, config: TrainingConfig, dist: DistContext) -> nn.Module:
-    """Return `network` compiled as configured; as it is on the CPU."""
-    if config.compile == "none" or dist.device.type != "cuda":
-        return network
-    # torch.compile returns a module for a module, but its annotation says a function.
-    return cast(
-        nn.Module,
-        torch.compile(
-            network, mode=config.compile, fullgraph=config.compile_fullgraph, dynamic=False
-        ),
-    )

@@ -41,6 +41,13 @@ class EpochClock:
         """Return the seconds since the epoch began."""
         return time.perf_counter() - self._started
 
+    def profile(self, validation_seconds: float) -> str:
+        """Return in one line where the time of the epoch went."""
+        return (
+            f"waiting for batches {self.load_seconds:.2f} s, steps {self.step_seconds:.2f} s, "
+            f"validation {validation_seconds:.2f} s"
+        )
+
     def _lap(self) -> float:
         now = time.perf_counter()
         seconds, self._last = now - self._last, now

@@ -1,6 +1,5 @@
 """The regressor as a stage: its events and targets, its objective, its validation."""
 
-import logging
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
@@ -24,8 +23,6 @@ from xec_pipeline.training.stages.regressor_events import (
     prediction_columns,
     select_events,
 )
-
-_log = logging.getLogger(__name__)
 
 
 class RegressorStage:
