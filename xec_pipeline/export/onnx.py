@@ -81,10 +81,15 @@ def export_onnx(
     raw_path = raw_variant(out_path)
     # Both files are complete and checked before either takes its final name.
     with replacing(out_path) as partial, replacing(raw_path) as raw_partial:
-        normalized_parity = _write(NormalizedGraph(physical), partial, [x], model, checkpoint_path)
-        raw_parity = _write(RawGraph(physical), raw_partial, [npho, time_s], model, checkpoint_path)
+        graph, raw_graph = NormalizedGraph(physical), RawGraph(physical)
+        _trace(graph, partial, [x])
+        _add_metadata(partial, file_metadata(graph, model, checkpoint_path))
+        parity = check_parity(partial, graph, [x], out_path.name)
+        _trace(raw_graph, raw_partial, [npho, time_s])
+        _add_metadata(raw_partial, file_metadata(raw_graph, model, checkpoint_path))
+        raw_parity = check_parity(raw_partial, raw_graph, [npho, time_s], raw_path.name)
     return Exported(
-        normalized=ExportedFile(path=out_path, parity=normalized_parity),
+        normalized=ExportedFile(path=out_path, parity=parity),
         raw=ExportedFile(path=raw_path, parity=raw_parity),
         model=model,
     )
@@ -95,14 +100,7 @@ def raw_variant(path: Path) -> Path:
     return path.with_name(f"{path.stem}_raw{path.suffix}")
 
 
-def _write(
-    graph: ExportGraph,
-    path: Path,
-    inputs: Sequence[F32],
-    model: InferenceModel,
-    checkpoint_path: Path,
-) -> list[Parity]:
-    graph = graph.eval()
+def _trace(graph: ExportGraph, path: Path, inputs: Sequence[F32]) -> None:
     names = [output.name for output in graph.outputs()]
     example = tuple(torch.from_numpy(array[:2].copy()) for array in inputs)
     with torch.no_grad(), _exporter_warnings():
@@ -116,8 +114,6 @@ def _write(
             output_names=names,
             dynamic_axes={name: {0: "batch"} for name in (*graph.input_names, *names)},
         )
-    _add_metadata(path, file_metadata(graph, model, checkpoint_path))
-    return check_parity(path, graph, inputs)
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ class Parity:
     largest_relative: float
 
 
-def check_parity(path: Path, graph: ExportGraph, inputs: Arrays) -> list[Parity]:
+def check_parity(path: Path, graph: ExportGraph, inputs: Arrays, label: str) -> list[Parity]:
     """Compare the file at `path` with the network on events, for several batch sizes.
 
     Parameters
@@ -55,6 +55,8 @@ def check_parity(path: Path, graph: ExportGraph, inputs: Arrays) -> list[Parity]
         The network it was made from, in evaluation mode on the CPU.
     inputs
         One array per input, (N, ...), float32.
+    label
+        What to call the file in messages.
 
     Returns
     -------
@@ -78,7 +80,7 @@ def check_parity(path: Path, graph: ExportGraph, inputs: Arrays) -> list[Parity]
         for output in outputs:
             name = output.name
             absolute, relative = _difference(
-                f"{path.name}: output '{name}' with batch {batch}",
+                f"{label}: output '{name}' with batch {batch}",
                 found[name],
                 expected[name],
                 output.widths,
@@ -86,9 +88,7 @@ def check_parity(path: Path, graph: ExportGraph, inputs: Arrays) -> list[Parity]
             worst[name] = (max(worst[name][0], absolute), max(worst[name][1], relative))
     results = [Parity(name, *worst[name]) for name in names]
     for result in results:
-        _log.info(
-            "%s: %s differs by %.1e at most", path.name, result.output, result.largest_absolute
-        )
+        _log.debug("%s: %s differs by %.1e at most", label, result.output, result.largest_absolute)
     return results
 
 

@@ -67,7 +67,7 @@ class OuterFineGrid(nn.Module):
         self.share: torch.Tensor
         self.register_buffer("ids", _tensor(fine.ids), persistent=False)
         self.register_buffer("mask_ids", _tensor(masked_by), persistent=False)
-        share = torch.as_tensor(np.array(fine.share), dtype=torch.get_default_dtype())
+        share = torch.as_tensor(np.array(fine.share), dtype=torch.float32)
         self.register_buffer("share", share, persistent=False)
         self.shape = fine.ids.shape
         self.pool = pool

@@ -1,0 +1,47 @@
+"""`xec export`: a checkpoint to ONNX files."""
+
+import argparse
+import sys
+
+from xec_pipeline.export.flags import add_arguments
+
+_DESCRIPTION = """\
+Write the best checkpoint of a run as two ONNX files, for inference without this package:
+  model.onnx      normalized input (batch, 4760, 2); one output per task, output_<task>
+  model_raw.onnx  photons and sensor times (batch, 4760) as in the file; one output per quantity
+Both give MeV, cm, degree and ns, hold the normalization and the units in their metadata (see
+`xec inspect`), take any batch size, and are written only if onnxruntime and torch agree."""
+
+_EXAMPLE = """\
+examples
+  xec export --config demo
+  xec export --config runs/regressor/demo.yaml --checkpoint artifacts/demo/checkpoint_last.pth \\
+      --output_dir /tmp/last"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "export",
+        help="write a trained model as ONNX and check it",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export; return 0."""
+    # torch and onnxruntime take seconds to load, and `xec --help` needs neither.
+    from xec_pipeline.workers.export import export
+    from xec_pipeline.workers.pipes import open_report
+
+    with open_report() as report:
+        exported = export(args, report)
+    for file in (exported.normalized, exported.raw):
+        worst = max(entry.largest_relative for entry in file.parity)
+        sys.stdout.write(
+            f"{file.path}: agrees with the checkpoint to {worst:.1e} of the targets' spread\n"
+        )
+    return 0

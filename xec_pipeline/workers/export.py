@@ -1,0 +1,95 @@
+"""Export a trained regressor as ONNX files that were checked against it.
+
+python -m xec_pipeline.workers.export --config demo [--checkpoint FILE] [--output_dir FOLDER]
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from xec_pipeline.config.loader import load_regressor_run
+from xec_pipeline.config.run import RegressorRun
+from xec_pipeline.errors import ConfigError, XecError
+from xec_pipeline.export.flags import add_arguments
+from xec_pipeline.export.onnx import Exported, ExportedFile, export_onnx
+from xec_pipeline.export.parity import PARITY_EVENTS
+from xec_pipeline.export.samples import sample_events
+from xec_pipeline.training.loop import BEST
+from xec_pipeline.versioning import content_hash
+from xec_pipeline.workers.pipes import Report, open_report
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export as the command line says; return 0, or 2 after an error that the user can mend."""
+    parser = argparse.ArgumentParser(
+        prog="python -m xec_pipeline.workers.export", description=__doc__, allow_abbrev=False
+    )
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    try:
+        with open_report() as report:
+            export(args, report)
+    except XecError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def export(args: argparse.Namespace, report: Report) -> Exported:
+    """Write both ONNX files of a run and report what was made.
+
+    Parameters
+    ----------
+    args
+        What `export.flags` defines.
+    report
+        Receives the numbers and, as data version, a hash of the file for normalized inputs.
+    """
+    run = load_regressor_run(args.config)
+    out_path = output_path(run, args.output_dir)
+    started = time.perf_counter()
+    events = sample_events(run, PARITY_EVENTS)
+    exported = export_onnx(
+        args.checkpoint or run.run_dir / BEST,
+        out_path,
+        events.npho,
+        events.time_s,
+        use_ema=not args.no_ema,
+    )
+    metadata = {
+        "run_name": run.name,
+        "onnx": exported.normalized.path,
+        "onnx_raw": exported.raw.path,
+        "megabytes": out_path.stat().st_size / 1e6,
+        "weights_version": exported.model.sha,
+        "parity_events": PARITY_EVENTS,
+        **_parity(exported.normalized),
+        **_parity(exported.raw),
+        "seconds": time.perf_counter() - started,
+    }
+    report.result(metadata, content_hash(out_path))
+    return exported
+
+
+def output_path(run: RegressorRun, output_dir: Path | None) -> Path:
+    """Return the file to write.
+
+    Raises
+    ------
+    ConfigError
+        If the run asks for no export.
+    """
+    if run.export.onnx is None:
+        raise ConfigError(f"run '{run.name}': export.onnx is null, so there is nothing to export")
+    return (output_dir or run.run_dir) / run.export.onnx
+
+
+def _parity(file: ExportedFile) -> dict[str, float]:
+    """Return the largest difference of each output, in its own unit."""
+    return {f"parity_{entry.output}": entry.largest_absolute for entry in file.parity}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
