@@ -1,0 +1,52 @@
+"""Figures and numbers drawn from tables; cheap, so they follow every change by themselves."""
+
+import dagster as dg
+
+from xec_pipeline.config.registry import registered_regressor
+from xec_pipeline.defs import code, keys
+from xec_pipeline.defs.automation.conditions import on_changed_data_or_code
+from xec_pipeline.defs.partitions import run_partitions
+from xec_pipeline.defs.resources.torch_ddp import TorchDDP
+
+# An automatic run that failed is not asked for again.
+_RETRY = dg.RetryPolicy(max_retries=1, delay=5)
+
+
+@dg.asset(
+    key=keys.FIGURES,
+    deps=[keys.PREDICTIONS],
+    partitions_def=run_partitions,
+    group_name="regressor",
+    kinds={"pdf", "matplotlib"},
+    owners=keys.OWNERS,
+    code_version=code.FIGURES.version(),
+    retry_policy=_RETRY,
+    automation_condition=on_changed_data_or_code(),
+)
+def resolution_pdf(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
+    """Resolution figures in MeV, ps, mm, deg; beside each a JSON file with the numbers drawn."""
+    return ddp.run(context, "xec_pipeline.workers.figures", _run_folder(context), profile="cpu")
+
+
+@dg.asset(
+    key=keys.TABLE,
+    deps=[keys.PREDICTIONS, keys.BASELINES],
+    partitions_def=run_partitions,
+    group_name="regressor",
+    kinds={"csv", "markdown"},
+    owners=keys.OWNERS,
+    code_version=code.TABLE.version(),
+    retry_policy=_RETRY,
+    automation_condition=on_changed_data_or_code(),
+)
+def resolution_table(
+    context: dg.AssetExecutionContext, ddp: TorchDDP
+) -> dg.MaterializeResult[None]:
+    """68 % half widths at the signal energy: model, training mean, charge-weighted sums."""
+    arguments = [*_run_folder(context), "--table"]
+    return ddp.run(context, "xec_pipeline.workers.figures", arguments, profile="cpu")
+
+
+def _run_folder(context: dg.AssetExecutionContext) -> list[str]:
+    run = registered_regressor(context.partition_key)
+    return [str(run.run_dir), "--run_name", run.name]

@@ -1,0 +1,90 @@
+"""A regressor: its weights, what they predict, what simple estimators give, its ONNX model."""
+
+import dagster as dg
+
+from xec_pipeline.config.registry import registered_regressor, run_path
+from xec_pipeline.defs import code, keys
+from xec_pipeline.defs.partitions import (
+    datasets_of_evaluation,
+    datasets_of_run,
+    datasets_of_training,
+    run_partitions,
+)
+from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
+from xec_pipeline.defs.resources.torch_ddp import TorchDDP
+
+_RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL)
+
+
+@dg.asset(
+    key=keys.WEIGHTS,
+    deps=[keys.CONFIG, dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_training)],
+    partitions_def=run_partitions,
+    group_name="regressor",
+    kinds={"torch", "mlflow"},
+    owners=keys.OWNERS,
+    tags={"xec/gpu": "yes"},
+    code_version=code.WEIGHTS.version(),
+    retry_policy=_RETRY,
+    pool=keys.GPU_POOL,
+)
+def weights(
+    context: dg.AssetExecutionContext, ddp: TorchDDP, mlflow: MlflowTracking
+) -> dg.MaterializeResult[None]:
+    """Trained network: checkpoint_best.pth and checkpoint_last.pth.
+
+    A retry, and a run after an interrupted one, goes on from the last checkpoint.
+    """
+    run = registered_regressor(context.partition_key)
+    arguments = [*_config(context), "--auto_resume", "--overwrite", "--skip_final"]
+    with mlflow.run_for(context, run) as tracked:
+        made = ddp.run(context, "xec_pipeline.workers.train", arguments, env=tracked.env)
+        return tracked.link(made)
+
+
+@dg.asset(
+    key=keys.PREDICTIONS,
+    deps=[keys.WEIGHTS, dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_evaluation)],
+    partitions_def=run_partitions,
+    group_name="regressor",
+    kinds={"csv"},
+    owners=keys.OWNERS,
+    tags={"xec/gpu": "yes"},
+    code_version=code.PREDICTIONS.version(),
+    pool=keys.GPU_POOL,
+)
+def predictions_csv(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
+    """Truth and prediction of each validation and test event, in GeV, s, cm, deg."""
+    return ddp.run(context, "xec_pipeline.workers.evaluate", _config(context), profile="eval")
+
+
+@dg.asset(
+    key=keys.BASELINES,
+    deps=[keys.CONFIG, dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_run)],
+    partitions_def=run_partitions,
+    group_name="regressor",
+    kinds={"csv"},
+    owners=keys.OWNERS,
+    code_version=code.BASELINES.version(),
+)
+def baselines_csv(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
+    """Predictions of the training mean and of charge-weighted sums, in GeV, s, cm, deg."""
+    return ddp.run(context, "xec_pipeline.workers.baselines", _config(context), profile="cpu")
+
+
+@dg.asset(
+    key=keys.ONNX,
+    deps=[keys.WEIGHTS, dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_evaluation)],
+    partitions_def=run_partitions,
+    group_name="regressor",
+    kinds={"onnx"},
+    owners=keys.OWNERS,
+    code_version=code.ONNX.version(),
+)
+def onnx(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
+    """ONNX model; its raw variant takes photons and seconds, gives MeV, ns, cm and deg."""
+    return ddp.run(context, "xec_pipeline.workers.export", _config(context), profile="cpu")
+
+
+def _config(context: dg.AssetExecutionContext) -> list[str]:
+    return ["--config", str(run_path("regressor", context.partition_key))]

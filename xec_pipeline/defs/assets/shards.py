@@ -1,0 +1,25 @@
+"""ROOT files turned into what a training can read fast."""
+
+import dagster as dg
+
+from xec_pipeline.config.registry import run_path
+from xec_pipeline.defs import code, keys
+from xec_pipeline.defs.partitions import DATASETS, dataset_partitions
+from xec_pipeline.defs.resources.torch_ddp import TorchDDP
+
+
+@dg.asset(
+    key=keys.SHARDS,
+    deps=[keys.ROOT_FILES],
+    partitions_def=dataset_partitions,
+    group_name="data",
+    kinds={"numpy"},
+    owners=keys.OWNERS,
+    code_version=code.SHARDS.version(),
+)
+def shards(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
+    """Memory-mapped events: signed square root of npho and time [ns] in 16 bit, truth in 32 bit."""
+    dataset = DATASETS[context.partition_key]
+    config = run_path("regressor", dataset.run_name)
+    arguments = ["--config", str(config), "--path", dataset.path]
+    return ddp.run(context, "xec_pipeline.workers.shards", arguments, profile="cpu")

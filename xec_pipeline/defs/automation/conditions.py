@@ -1,0 +1,28 @@
+"""When something is made without being asked for."""
+
+from typing import Any
+
+import dagster as dg
+
+
+def on_changed_data_or_code() -> dg.AutomationCondition[dg.AssetKey]:
+    """Return the condition "my inputs' content or my own code changed".
+
+    Dagster's `eager` runs after every materialization of an input, also one with equal content, and
+    never for changed code.
+    """
+    condition: Any = dg.AutomationCondition  # its own annotations do not fit together
+    # An input that was made in one run with this asset has been taken into account already.
+    new_input = condition.any_deps_match(
+        condition.data_version_changed() & ~condition.executed_with_root_target()
+    ).with_label("content of an input changed")
+    trigger = condition.newly_missing() | condition.code_version_changed() | new_input
+    combined: dg.AutomationCondition[dg.AssetKey] = (
+        condition.in_latest_time_window()
+        & trigger.since_last_handled()
+        & ~condition.any_deps_missing()
+        & ~condition.any_deps_in_progress()
+        & ~condition.in_progress()
+        & condition.all_deps_blocking_checks_passed()
+    ).with_label("changed data or code")
+    return combined

@@ -1,0 +1,34 @@
+"""Jobs: what is started together by hand. Figures are not among it; they follow by themselves."""
+
+import dagster as dg
+
+from xec_pipeline.defs import keys
+
+build_shards = dg.define_asset_job(
+    "build_shards",
+    dg.AssetSelection.assets(keys.SHARDS),
+    description="ROOT files of a dataset to shards.",
+    tags={"xec/kind": "data"},
+)
+
+train_regressor = dg.define_asset_job(
+    "train_regressor",
+    dg.AssetSelection.assets(keys.WEIGHTS, keys.PREDICTIONS, keys.BASELINES),
+    description="Train a run and write its tables.",
+    tags={"xec/kind": "train"},
+)
+
+draw_figures = dg.define_asset_job(
+    "draw_figures",
+    dg.AssetSelection.assets(keys.FIGURES, keys.TABLE),
+    description="Figures and table of a run.",
+    tags={"xec/kind": "figures"},
+    executor_def=dg.in_process_executor,
+)
+
+export_onnx = dg.define_asset_job(
+    "export_onnx",
+    dg.AssetSelection.assets(keys.ONNX),
+    description="ONNX model of a run.",
+    tags={"xec/kind": "export"},
+)

@@ -1,0 +1,73 @@
+"""Versions of what comes from outside, and whether Dagster knows them already."""
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import dagster as dg
+
+from xec_pipeline.config.registry import registered_regressor
+from xec_pipeline.data.root_files import find_root_files
+from xec_pipeline.defs import keys
+from xec_pipeline.defs.partitions import DATASETS, run_partitions
+from xec_pipeline.errors import ConfigError, DataError
+from xec_pipeline.versioning import ContentHashes
+
+HASH_CACHE: Final = Path(".dagster/content_hashes.json")
+_VERSION_TAG: Final = "dagster/data_version"
+
+_log = logging.getLogger(__name__)
+
+
+def changed_configs(instance: dg.DagsterInstance) -> Iterator[dg.AssetObservation]:
+    """Yield an observation for each registered run whose options differ from those last seen."""
+    for name in run_partitions.get_partition_keys():
+        try:
+            version = registered_regressor(name).digest()
+        except ConfigError as error:
+            _log.warning("%s", error)
+            continue
+        yield from _if_new(instance, keys.CONFIG, name, version)
+
+
+def changed_datasets(
+    instance: dg.DagsterInstance, *, reading_seconds: float = float("inf")
+) -> Iterator[dg.AssetObservation]:
+    """Yield an observation for each dataset whose files differ from those last seen.
+
+    Parameters
+    ----------
+    instance
+        Holds what was seen.
+    reading_seconds
+        Time after which no further unknown file is read; what is missing comes with the next call.
+    """
+    hashes = ContentHashes(HASH_CACHE)
+    end = time.monotonic() + reading_seconds
+    for key, dataset in DATASETS.items():
+        files = _files(dataset.path)
+        for path in files:
+            if time.monotonic() < end:
+                hashes.of(path)
+        if files and all(map(hashes.remembers, files)):
+            yield from _if_new(instance, keys.ROOT_FILES, key, hashes.of_all(files))
+
+
+def _files(path: str) -> list[Path]:
+    try:
+        return find_root_files(path)
+    except DataError:
+        return []  # not made or not mounted yet
+
+
+def _if_new(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, partition: str, version: str
+) -> Iterator[dg.AssetObservation]:
+    wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[partition])
+    latest = instance.fetch_observations(wanted, limit=1).records
+    known = latest[0].event_log_entry.asset_observation if latest else None
+    if known is None or known.tags.get(_VERSION_TAG) != version:
+        tags = {_VERSION_TAG: version}
+        yield dg.AssetObservation(asset_key=asset, partition=partition, tags=tags)

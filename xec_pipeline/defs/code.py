@@ -1,0 +1,64 @@
+"""Which code decides the content of which asset."""
+
+import dataclasses
+from pathlib import Path
+from typing import Final
+
+from xec_pipeline.versioning import PACKAGE_DIR, code_version_of
+
+# What talks to the user, or only carries names and paths, changes no content.
+_NO_CONTENT: Final = (
+    "xec_pipeline.cli",
+    "xec_pipeline.config.flags",
+    "xec_pipeline.config.registry",
+    "xec_pipeline.errors",
+    "xec_pipeline.revision",
+    "xec_pipeline.training.reporting",
+    "xec_pipeline.training.system_metrics",
+    "xec_pipeline.training.tracking",
+    "xec_pipeline.workers.lifetime",
+    "xec_pipeline.workers.pipes",
+)
+# How shards are made reaches the rest through the content of the shards.
+_SHARD_MAKING: Final = (
+    "xec_pipeline.data.root_files",
+    "xec_pipeline.data.root_io",
+    "xec_pipeline.data.validation",
+)
+_DRAWING: Final = ("xec_pipeline.evaluation.plots", "xec_pipeline.evaluation.report")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Code:
+    """The modules that a worker reaches, but for some, and libraries whose version matters."""
+
+    worker: str
+    without: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+
+    def version(self, package_dir: Path = PACKAGE_DIR) -> str:
+        """Return what is to be an asset's `code_version`."""
+        return code_version_of(
+            f"xec_pipeline.workers.{self.worker}",
+            without=(*_NO_CONTENT, *self.without),
+            libraries=self.libraries,
+            package_dir=package_dir,
+        )
+
+
+SHARDS: Final = Code(worker="shards", libraries=("uproot",))
+WEIGHTS: Final = Code(
+    worker="train", without=(*_SHARD_MAKING, "xec_pipeline.evaluation"), libraries=("torch",)
+)
+PREDICTIONS: Final = Code(
+    worker="evaluate", without=(*_SHARD_MAKING, *_DRAWING), libraries=("torch",)
+)
+BASELINES: Final = Code(worker="baselines", without=(*_SHARD_MAKING, *_DRAWING))
+FIGURES: Final = Code(worker="figures", libraries=("matplotlib",))
+TABLE: Final = Code(worker="figures", without=("xec_pipeline.evaluation.plots",))
+ONNX: Final = Code(
+    worker="export",
+    # The events that the check of the exported model uses, and how the model was trained.
+    without=(*_SHARD_MAKING, "xec_pipeline.simulation", "xec_pipeline.training.loop"),
+    libraries=("torch", "onnx"),
+)

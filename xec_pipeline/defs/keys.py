@@ -1,0 +1,18 @@
+"""Names of the assets, and of what they have in common."""
+
+from typing import Final
+
+import dagster as dg
+
+ROOT_FILES: Final = dg.AssetKey(["raw", "root_files"])
+CONFIG: Final = dg.AssetKey(["config", "regressor"])
+SHARDS: Final = dg.AssetKey(["data", "shards"])
+WEIGHTS: Final = dg.AssetKey(["regressor", "weights"])
+PREDICTIONS: Final = dg.AssetKey(["regressor", "predictions_csv"])
+BASELINES: Final = dg.AssetKey(["regressor", "baselines_csv"])
+FIGURES: Final = dg.AssetKey(["regressor", "resolution_pdf"])
+TABLE: Final = dg.AssetKey(["regressor", "resolution_table"])
+ONNX: Final = dg.AssetKey(["regressor", "onnx"])
+
+OWNERS: Final = ["team:xec"]
+GPU_POOL: Final = "gpu"

@@ -1,0 +1,173 @@
+"""One MLflow run for each (Dagster run, asset, partition): opened, linked and closed by the step.
+
+The worker's rank 0 fills it, by the id in its environment. mlflow and dagster-mlflow take seconds
+to import, so that happens inside a step only.
+"""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import dagster as dg
+from pydantic import Field
+
+from xec_pipeline.config.output import MlflowConfig
+from xec_pipeline.config.run import RegressorRun
+from xec_pipeline.defs.resources.torch_ddp import Interrupted
+from xec_pipeline.training.tracking import NO_TRACKING, open_tracker, tracking_uri
+
+# The fluent interface leaves these behind in the environment of the step.
+_LEFT_BEHIND: Final = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenRun:
+    """An MLflow run that a worker may continue; without tracking, nothing to continue.
+
+    Attributes
+    ----------
+    run_id
+        Its id; empty without tracking.
+    env
+        What the worker needs in its environment.
+    handle
+        `dagster_mlflow`'s resource, the fluent interface to the run; None without tracking.
+    """
+
+    run_id: str = ""
+    env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    handle: Any = None
+
+    def link(self, result: dg.MaterializeResult[None]) -> dg.MaterializeResult[None]:
+        """Tell MLflow the data version that was made, and Dagster the MLflow run."""
+        if self.handle is None:
+            return result
+        if result.data_version is not None:
+            self.handle.set_tag("data_version", result.data_version.value)
+        link = {"mlflow_run": _link(self.env["MLFLOW_TRACKING_URI"], self.handle, self.run_id)}
+        return result._replace(metadata={**(result.metadata or {}), **link})
+
+
+class MlflowTracking(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only inside Dagster
+    """Opens MLflow runs. MLFLOW_TRACKING_URI, if set, wins over all other settings of the store."""
+
+    tracking_uri: str = Field(
+        default="", description="Store for all runs; empty: the one of each run's configuration."
+    )
+
+    @contextlib.contextmanager
+    def run_for(self, context: dg.AssetExecutionContext, run: RegressorRun) -> Iterator[OpenRun]:
+        """Open the MLflow run of a step and close it as the step ends.
+
+        A retried step continues the run of its first attempt.
+
+        Yields
+        ------
+        OpenRun
+            Closed as FINISHED, KILLED if the step was cancelled, FAILED after any other exception.
+        """
+        config = run.mlflow
+        if self.tracking_uri:
+            config = config.model_copy(update={"tracking_uri": self.tracking_uri})
+        uri = tracking_uri(config)
+        if uri.lower() in NO_TRACKING:
+            yield OpenRun()
+            return
+        tags = _tags(context)
+        earlier = _earlier(context, config, tags)
+        tracker = open_tracker(config, _name(tags), is_main=True, continued=earlier)
+        run_id = tracker.run_id or ""
+        env = {"MLFLOW_RUN_ID": run_id, "MLFLOW_TRACKING_URI": uri}
+        status = "FAILED"
+        try:
+            with _environment_kept(), _fluent(context, config, uri, run_id, tags) as handle:
+                yield OpenRun(run_id, env, handle)
+            status = "FINISHED"
+        except Interrupted:
+            status = "KILLED"
+            raise
+        finally:
+            tracker.finish(status)
+
+
+@contextlib.contextmanager
+def _fluent(
+    context: dg.AssetExecutionContext,
+    config: MlflowConfig,
+    uri: str,
+    run_id: str,
+    tags: Mapping[str, str],
+) -> Iterator[Any]:
+    """Yield the resource of dagster-mlflow on a run that exists."""
+    from dagster_mlflow import mlflow_tracking
+
+    options = {
+        "experiment_name": config.experiment,
+        "mlflow_tracking_uri": uri,
+        "mlflow_run_id": run_id,
+        "env": {},
+        "extra_tags": dict(tags),
+    }
+    with dg.build_resources(
+        {"mlflow": mlflow_tracking},
+        instance=context.instance,
+        dagster_run=context.run,
+        resource_config={"mlflow": {"config": options}},
+    ) as resources:
+        handle = resources.mlflow
+        handle.set_tag("mlflow.runName", _name(tags))  # the resource named it after the job
+        try:
+            yield handle
+        finally:
+            handle.end_run()
+
+
+def _tags(context: dg.AssetExecutionContext) -> dict[str, str]:
+    return {
+        "dagster_run_id": context.run.run_id,
+        "dagster_asset_key": context.asset_key.to_user_string(),
+        "dagster_partition": context.partition_key if context.has_partition_key else "",
+    }
+
+
+def _name(tags: Mapping[str, str]) -> str:
+    return f"{tags['dagster_partition']} {tags['dagster_asset_key']}".strip()
+
+
+def _earlier(
+    context: dg.AssetExecutionContext, config: MlflowConfig, tags: Mapping[str, str]
+) -> str | None:
+    """Return the MLflow run of the step's first attempt."""
+    if context.retry_number == 0:
+        return None
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=tracking_uri(config))
+    experiment = client.get_experiment_by_name(config.experiment)
+    if experiment is None:
+        return None
+    wanted = " and ".join(f"tags.{name} = '{value}'" for name, value in tags.items())
+    found = client.search_runs([experiment.experiment_id], wanted, max_results=1)
+    return str(found[0].info.run_id) if found else None
+
+
+def _link(uri: str, handle: Any, run_id: str) -> dg.MetadataValue[Any]:
+    if uri.startswith("http"):
+        experiment = handle.experiment.experiment_id
+        return dg.MetadataValue.url(f"{uri}/#/experiments/{experiment}/runs/{run_id}")
+    return dg.MetadataValue.text(f"{run_id} (see it with: mlflow ui --backend-store-uri {uri})")
+
+
+@contextlib.contextmanager
+def _environment_kept() -> Iterator[None]:
+    kept = {name: os.environ.get(name) for name in _LEFT_BEHIND}
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

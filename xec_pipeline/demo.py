@@ -1,0 +1,209 @@
+"""The whole chain on toy events, through Dagster: `python -m xec_pipeline.demo`.
+
+Makes toy ROOT files, then materializes what Dagster calls missing or stale of the run `demo`, and
+shows the table of resolutions. A second call finds nothing to do.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import dagster as dg
+
+from xec_pipeline.config.datasets import dataset_key
+from xec_pipeline.config.registry import registered_regressor
+from xec_pipeline.config.run import RegressorRun
+from xec_pipeline.definitions import defs
+from xec_pipeline.defs import keys
+from xec_pipeline.defs.automation.observation import changed_configs, changed_datasets
+from xec_pipeline.defs.partitions import evaluation_paths, training_paths
+from xec_pipeline.defs.staleness import AssetPartition, statuses
+from xec_pipeline.errors import DataError, XecError
+
+RUN_NAME: Final = "demo"
+WORKSPACE: Final = Path("workspace.yaml")
+
+
+class Toy(NamedTuple):
+    """A toy data set: number of events, energy or range [MeV], seed."""
+
+    events: int
+    energy_mev: str
+    seed: int
+
+
+TOYS: Final[Mapping[str, Toy]] = {
+    "data/toy/train": Toy(40_000, "15:60", 1),
+    "data/toy/val": Toy(4_000, "15:60", 2),
+    "data/toy/test": Toy(4_000, "52.83", 3),
+}
+_EVENTS_PER_FILE: Final = 5_000
+
+# Which job makes which asset, in the order of making.
+_JOBS: Final[Mapping[dg.AssetKey, str]] = {
+    keys.SHARDS: "build_shards",
+    keys.WEIGHTS: "train_regressor",
+    keys.PREDICTIONS: "train_regressor",
+    keys.BASELINES: "train_regressor",
+    keys.FIGURES: "draw_figures",
+    keys.TABLE: "draw_figures",
+    keys.ONNX: "export_onnx",
+}
+
+
+def main() -> int:
+    """Run the demonstration; return 0 if everything is there and up to date."""
+    started = time.monotonic()
+    if not WORKSPACE.is_file():
+        echo(f"no {WORKSPACE} here: start the demo in the folder of the repository")
+        return 2
+    os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
+    try:
+        run = registered_regressor(RUN_NAME)
+        simulate(run)
+        with dg.DagsterInstance.get() as instance:
+            observe(instance)
+            n_made = bring_up_to_date(wanted_partitions(run), ask, make_with(instance), instance)
+    except XecError as error:
+        echo(f"demo: {error}")
+        return 1
+    show(run, n_made, time.monotonic() - started)
+    return 0
+
+
+def simulate(run: RegressorRun) -> None:
+    """Make the toy data sets that `run` names; complete files of earlier calls are kept.
+
+    Raises
+    ------
+    DataError
+        If the simulation fails; its own message stands on the terminal.
+    """
+    for path, toy in TOYS.items():
+        if path not in {*training_paths(run), *evaluation_paths(run)}:
+            continue
+        options = {
+            "--out": path,
+            "--events": toy.events,
+            "--files": -(-toy.events // _EVENTS_PER_FILE),
+            "--energy": toy.energy_mev,
+            "--seed": toy.seed,
+            "--jobs": os.cpu_count() or 1,
+        }
+        words = [str(word) for option in options.items() for word in option]
+        command = [sys.executable, "-m", "xec_pipeline", "simulate", *words, "--overwrite"]
+        if subprocess.run(command, check=False).returncode != 0:
+            raise DataError(f"{path}: the toy events could not be made")
+
+
+def observe(instance: dg.DagsterInstance) -> None:
+    """Report the present versions of ROOT files and run configurations to Dagster."""
+    for observation in (*changed_configs(instance), *changed_datasets(instance)):
+        instance.report_runless_asset_event(observation)
+
+
+def wanted_partitions(run: RegressorRun) -> list[AssetPartition]:
+    """Return what belongs to `run`, each after what it is made from."""
+    paths = dict.fromkeys([*training_paths(run), *evaluation_paths(run)])
+    datasets = [dataset_key(path) for path in paths]
+    partitions = {keys.SHARDS: list(dict.fromkeys(datasets))}
+    return [(key, part) for key in _JOBS for part in partitions.get(key, [run.name])]
+
+
+def bring_up_to_date(
+    wanted: Iterable[AssetPartition],
+    ask_statuses: Callable[[], Mapping[AssetPartition, str]],
+    make: Callable[[AssetPartition], None],
+    instance: dg.DagsterInstance,
+) -> int:
+    """Make what is missing or stale, in order; return how much was made.
+
+    Dagster judges an asset by its direct inputs. So what was fresh is judged again once anything
+    before it has been made, and what was not fresh is made without asking again.
+    """
+    known = ask_statuses()
+    n_made, n_known = 0, 0
+    for item in wanted:
+        if n_made > n_known and is_fresh(known[item], instance, item):
+            known, n_known = ask_statuses(), n_made
+        if not is_fresh(known[item], instance, item):
+            make(item)
+            n_made += 1
+    return n_made
+
+
+def is_fresh(status: str, instance: dg.DagsterInstance, item: AssetPartition) -> bool:
+    """Tell whether there is nothing to do for an item that Dagster gives this status."""
+    return status == "FRESH" and files_exist(instance, item)
+
+
+def files_exist(instance: dg.DagsterInstance, item: AssetPartition) -> bool:
+    """Tell whether the files that the latest materialization names are still there."""
+    key, partition = item
+    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition])
+    records = instance.fetch_materializations(wanted, limit=1).records
+    made = records[0].event_log_entry.asset_materialization if records else None
+    metadata = made.metadata.values() if made else ()
+    paths = [value.value for value in metadata if isinstance(value, dg.PathMetadataValue)]
+    return all(Path(path).exists() for path in paths)
+
+
+def ask() -> dict[AssetPartition, str]:
+    """Return what Dagster says about every partition."""
+    return statuses(WORKSPACE)
+
+
+def make_with(instance: dg.DagsterInstance) -> Callable[[AssetPartition], None]:
+    """Return a function that materializes one partition of one asset and records it."""
+    definitions = defs()
+
+    def make(item: AssetPartition) -> None:
+        key, partition = item
+        echo(f"\n{key.to_user_string()} [{partition}]")
+        result = definitions.resolve_job_def(_JOBS[key]).execute_in_process(
+            instance=instance,
+            partition_key=partition,
+            asset_selection=[key],
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
+        if not result.success:
+            raise XecError(f"{key.to_user_string()} [{partition}] failed: {_cause(result)}")
+
+    return make
+
+
+def _cause(result: dg.ExecuteInProcessResult) -> str:
+    for event in result.get_step_failure_events():
+        data = event.step_failure_data
+        if data.user_failure_data is not None:
+            return str(data.user_failure_data.description)
+        if data.error is not None:
+            return data.error.to_string()
+    return f"see run {result.run_id} in the UI"
+
+
+def show(run: RegressorRun, n_made: int, seconds: float) -> None:
+    """Print the table of resolutions, the files, and where to look further."""
+    echo("")
+    for table in sorted(run.run_dir.glob("resolution_table*.txt")):
+        echo(table.read_text().rstrip())
+    echo(f"\nFiles in {run.run_dir}:")
+    for path in sorted(path for path in run.run_dir.rglob("*") if path.is_file()):
+        echo(f"  {path.stat().st_size / 1e6:9.3f} MB  {path.relative_to(run.run_dir)}")
+    done = f"{n_made} assets were made" if n_made else "everything was up to date"
+    echo(f"\n{done} in {seconds:.0f} s. Look at the graph: make ui")
+
+
+def echo(text: str) -> None:
+    """Write a line to the terminal, at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,17 @@
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent
+# Dagster's own code uses what Dagster itself deprecates, or calls beta or a preview.
+FROM_DAGSTER_ITSELF = (
+    "ignore:.*run_id.*is deprecated:DeprecationWarning",
+    "ignore:.*expected_writer_count.*:dagster.PreviewWarning",
+    "ignore:.*include_sources.*:dagster.BetaWarning",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if FOLDER in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings(*FROM_DAGSTER_ITSELF))

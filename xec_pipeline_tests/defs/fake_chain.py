@@ -1,0 +1,61 @@
+"""`python fake_chain.py [look]`: a demo of the package in PYTHONPATH, without the work.
+
+Prints what was made, then the status of every asset partition, as JSON. Workers are replaced by a
+resource that reports a version; the environment variable FAKE_VERSIONS gives it, by module.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+
+import dagster as dg
+
+from xec_pipeline import demo
+from xec_pipeline.config.registry import registered_regressor
+from xec_pipeline.definitions import defs
+from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
+from xec_pipeline.defs.resources.torch_ddp import TorchDDP
+from xec_pipeline.defs.staleness import AssetPartition
+
+VERSIONS = json.loads(os.environ.get("FAKE_VERSIONS", "{}"))
+
+
+class FakeDDP(TorchDDP):
+    def run(  # type: ignore[override]  # accepts all that the real one does, and ignores it
+        self, _context, module, _arguments=(), **_options
+    ):
+        name = module.rpartition(".")[2]
+        return dg.MaterializeResult(data_version=dg.DataVersion(VERSIONS.get(name, name)))
+
+
+def fake_make(instance: dg.DagsterInstance, made: list[str]) -> Callable[[AssetPartition], None]:
+    assets = [asset for asset in defs().assets or () if isinstance(asset, dg.AssetsDefinition)]
+    resources = {"ddp": FakeDDP(), "mlflow": MlflowTracking(tracking_uri="none")}
+
+    def make(item: AssetPartition) -> None:
+        made.append(f"{item[0].to_user_string()}[{item[1]}]")
+        dg.materialize(
+            assets,
+            instance=instance,
+            partition_key=item[1],
+            selection=dg.AssetSelection.assets(item[0]).without_checks(),
+            resources=resources,
+        )
+
+    return make
+
+
+def main() -> None:
+    made: list[str] = []
+    run = registered_regressor("demo")
+    with dg.DagsterInstance.get() as instance:
+        demo.observe(instance)
+        wanted = demo.wanted_partitions(run) if "look" not in sys.argv else []
+        demo.bring_up_to_date(wanted, demo.ask, fake_make(instance, made), instance)
+        found = {f"{key.to_user_string()}[{part}]": s for (key, part), s in demo.ask().items()}
+    sys.stdout.write(f"\n{json.dumps({'made': made, 'status': found})}\n")
+
+
+if __name__ == "__main__":
+    main()

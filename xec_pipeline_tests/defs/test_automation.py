@@ -1,0 +1,128 @@
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from xec_pipeline.defs.automation import observation, sensors
+from xec_pipeline.defs.automation.conditions import on_changed_data_or_code
+from xec_pipeline.defs.partitions import DATASETS
+
+DATASET = "data.toy.val"
+
+
+@pytest.fixture
+def instance(tmp_path: Path):
+    with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path / "instance")) as found:
+        yield found
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A ROOT file in the place of the toy validation events; all other datasets are absent."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / DATASETS[DATASET].path / "MCGamma_000001.root"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"events")
+    return path
+
+
+def tick(sensor, instance) -> list[dg.AssetObservation]:
+    result = sensor(dg.build_sensor_context(instance=instance))
+    found = result.asset_events if isinstance(result, dg.SensorResult) else []
+    events = [event for event in found if isinstance(event, dg.AssetObservation)]
+    for event in events:
+        instance.report_runless_asset_event(event)
+    return events
+
+
+def test_each_version_of_a_dataset_is_reported_once(instance, dataset):
+    (first,) = tick(sensors.datasets, instance)
+    assert first.partition == DATASET
+    assert tick(sensors.datasets, instance) == []
+    dataset.write_bytes(b"other events")
+    (second,) = tick(sensors.datasets, instance)
+    assert second.tags != first.tags
+    dataset.write_bytes(b"events")
+    (third,) = tick(sensors.datasets, instance)
+    assert third.tags == first.tags
+
+
+def test_large_datasets_are_read_over_several_ticks(instance, dataset):
+    assert list(observation.changed_datasets(instance, reading_seconds=0)) == []
+    assert len(list(observation.changed_datasets(instance))) == 1
+    assert len(list(observation.changed_datasets(instance, reading_seconds=0))) == 1
+
+
+def test_run_configuration_is_reported_by_its_options(instance, tmp_path, monkeypatch):
+    monkeypatch.setenv("XEC_RUNS", str(tmp_path))
+    path = tmp_path / "regressor" / "demo.yaml"
+    path.parent.mkdir()
+    path.write_text("preset: demo\n")
+    assert len(tick(sensors.run_registry, instance)) == 1
+    path.write_text("preset: demo  # as it is\n")
+    assert tick(sensors.run_registry, instance) == []
+    path.write_text("preset: demo\ntraining: {lr: 2.0e-3}\n")
+    assert len(tick(sensors.run_registry, instance)) == 1
+    path.write_text("preset: demo\ntraining: {lrr: 2.0e-3}\n")
+    assert tick(sensors.run_registry, instance) == []
+
+
+class Tables:
+    """A CSV and its figure, as a graph with the condition under test."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+        self.cursor: Any = None
+        self.csv_version = "1"
+        self.figure_code = "1"
+
+    def definitions(self) -> dg.Definitions:
+        @dg.asset(code_version="1")
+        def csv() -> dg.MaterializeResult[None]:
+            return dg.MaterializeResult(data_version=dg.DataVersion(self.csv_version))
+
+        @dg.asset(
+            deps=[csv],
+            code_version=self.figure_code,
+            automation_condition=on_changed_data_or_code(),
+        )
+        def figure() -> dg.MaterializeResult[None]:
+            return dg.MaterializeResult(data_version=dg.DataVersion(self.csv_version))
+
+        return dg.Definitions([csv, figure])
+
+    def make(self, *names: str) -> None:
+        found = self.definitions().assets or ()
+        assets = [asset for asset in found if isinstance(asset, dg.AssetsDefinition)]
+        dg.materialize(assets, instance=self.instance, selection=list(names))
+
+    def asked_for(self) -> bool:
+        """Let the sensor look, and do what it asks for."""
+        result = dg.evaluate_automation_conditions(
+            self.definitions(), instance=self.instance, cursor=self.cursor
+        )
+        self.cursor = result.cursor
+        if result.total_requested:
+            self.make("figure")
+        return bool(result.total_requested)
+
+
+def test_figures_follow_content_and_code_and_nothing_else(instance):
+    tables = Tables(instance)
+    assert not tables.asked_for()
+    tables.make("csv")
+    assert tables.asked_for()
+    assert not tables.asked_for()
+    tables.make("csv")
+    assert not tables.asked_for(), "the same content again"
+    tables.csv_version = "2"
+    tables.make("csv")
+    assert tables.asked_for()
+    assert not tables.asked_for()
+    tables.figure_code = "2"
+    assert tables.asked_for()
+    assert not tables.asked_for()
+    tables.csv_version = "3"
+    tables.make("csv", "figure")
+    assert not tables.asked_for(), "made together"

@@ -1,0 +1,39 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from xec_pipeline.defs import code
+from xec_pipeline.versioning import PACKAGE_DIR
+
+ALL = {name: found for name, found in vars(code).items() if isinstance(found, code.Code)}
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("code") / "xec_pipeline"
+    shutil.copytree(PACKAGE_DIR, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("module", "decides"),
+    [
+        ("evaluation/plots/energy", {"FIGURES"}),
+        ("evaluation/plots/style", {"FIGURES"}),
+        ("training/losses", {"WEIGHTS"}),
+        ("training/optim", {"WEIGHTS"}),
+        ("data/root_io", {"SHARDS"}),
+        ("models/encoder", {"WEIGHTS", "PREDICTIONS", "ONNX"}),
+        ("training/tracking", set()),
+        ("workers/pipes", set()),
+        ("simulation/light", set()),
+        ("cli/train", set()),
+    ],
+)
+def test_code_decides_what_uses_it_and_nothing_else(package, module, decides):
+    before = {name: found.version(package) for name, found in ALL.items()}
+    path = package / f"{module}.py"
+    path.write_text(path.read_text() + "\nADDED = 1\n")
+    after = {name: found.version(package) for name, found in ALL.items()}
+    assert {name for name in ALL if before[name] != after[name]} == decides

@@ -1,0 +1,108 @@
+import json
+import logging
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xec_pipeline.errors import ConfigError
+from xec_pipeline.workers import pipes
+
+
+class Recorder:
+    """Stands for the Pipes context; keeps what is reported."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, object]] = []
+        self.results: list[dict[str, object]] = []
+
+    def report_custom_message(self, message):
+        json.dumps(message, allow_nan=False)
+        self.messages.append(message)
+
+    def report_asset_materialization(self, **result):
+        json.dumps(result["metadata"], allow_nan=False)
+        self.results.append(result)
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+def test_by_hand_it_reports_to_the_log(caplog):
+    caplog.set_level(logging.INFO)
+    with pipes.open_report() as report:
+        assert dict(report.extras) == {}
+        report.epoch(epoch=1, loss=0.123456789)
+        report.log("a sentence")
+        report.result({"events": 3}, "v1")
+    assert caplog.messages == ["epoch 1  loss 0.12346", "a sentence", "data version v1: events 3"]
+
+
+def test_other_ranks_are_silent(caplog, recorder):
+    report = pipes.Report(1, pipes=recorder)
+    report.epoch(epoch=1)
+    report.progress(step=1)
+    report.log("a sentence")
+    report.result({}, "v1")
+    assert (caplog.messages, recorder.messages, recorder.results) == ([], [], [])
+
+
+def test_progress_is_thinned_out_and_epochs_are_not(recorder, monkeypatch):
+    report = pipes.Report(0, pipes=recorder)
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for number in range(3):
+        report.progress(step=number)
+        report.epoch(epoch=number)
+    now = 200.0
+    report.progress(step=9)
+    assert [message["kind"] for message in recorder.messages] == [
+        "progress",
+        "epoch",
+        "epoch",
+        "epoch",
+        "progress",
+    ]
+
+
+def test_result_survives_json(recorder, tmp_path):
+    metadata = {
+        "path": tmp_path / "model.pth",
+        "loss": np.float32(0.5),
+        "undefined": float("nan"),
+        "list": [1, float("inf")],
+        "nested": {"n": np.int64(3), "where": Path("x")},
+    }
+    pipes.Report(0, pipes=recorder).result(metadata, "v1")
+    (result,) = recorder.results
+    assert result["data_version"] == "v1"
+    assert result["metadata"] == {
+        "path": {"raw_value": str(tmp_path / "model.pth"), "type": "path"},
+        "loss": 0.5,
+        "undefined": "nan",
+        "list": [1, "inf"],
+        "nested": {"n": 3, "where": "x"},
+    }
+
+
+@pytest.mark.parametrize(("error", "is_final"), [(ConfigError("bad"), True), (KeyError(1), False)])
+def test_error_file_says_what_happened_and_if_it_will_again(tmp_path, monkeypatch, error, is_final):
+    path = tmp_path / "logs" / "error.json"
+    monkeypatch.setenv(pipes.ERROR_FILE_ENV, str(path))
+    with pytest.raises(type(error)), pipes.open_report():
+        raise error
+    message = json.loads(path.read_text())["message"]
+    assert message["message"].startswith(type(error).__name__)
+    assert "test_pipes.py" in message["extraInfo"]["py_callstack"]
+    assert message["extraInfo"]["is_final"] is is_final
+
+
+def test_worker_of_a_dead_parent_does_not_start():
+    code = "from xec_pipeline.workers.lifetime import die_with_parent; die_with_parent()"
+    done = subprocess.run([sys.executable, "-c", code], env={"XEC_PARENT_PID": "1"}, check=False)
+    assert done.returncode == 143
