@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from xec_pipeline.config.output import (
     check_run_name,
 )
 from xec_pipeline.config.section import Section
-from xec_pipeline.config.tasks import TasksConfig
+from xec_pipeline.config.tasks import TASK_NAMES, TasksConfig
 from xec_pipeline.config.training import TrainingConfig
 
 
@@ -69,6 +70,14 @@ class RegressorRun(Section):
         return self.model_copy(
             update={"mlflow": self.mlflow.model_copy(update={"run_name": check_run_name(name)})}
         )
+
+    def with_tasks(self, names: Collection[str]) -> "RegressorRun":
+        """Return this run with exactly these tasks enabled."""
+        switched = {
+            name: self.tasks[name].model_copy(update={"enabled": name in names})
+            for name in TASK_NAMES
+        }
+        return self.model_copy(update={"tasks": self.tasks.model_copy(update=switched)})
 
     def digest(self) -> str:
         """Return a short hash of everything that can change the trained weights."""

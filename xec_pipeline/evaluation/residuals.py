@@ -1,5 +1,7 @@
 """From a prediction table to residuals: predicted minus true, in internal units."""
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -7,6 +9,9 @@ from xec_pipeline.data.targets import TARGETS
 from xec_pipeline.detector.coordinates import opening_angle_deg
 from xec_pipeline.evaluation.resolution import Values
 from xec_pipeline.evaluation.tables import PredictionTable
+
+SIGNAL_WINDOW_MEV: Final = (50.0, 55.0)
+"""True energies that count as signal-like in a sample of many energies."""
 
 
 def column(table: PredictionTable, name: str) -> Values:
@@ -51,4 +56,11 @@ def is_usable(table: PredictionTable, task: str) -> NDArray[np.bool_]:
 def usable(table: PredictionTable, task: str) -> PredictionTable:
     """Return the rows whose truth and prediction of `task` are finite."""
     kept: PredictionTable = table[is_usable(table, task)].reset_index(drop=True)
+    return kept
+
+
+def in_signal_window(table: PredictionTable) -> PredictionTable:
+    """Return the rows whose true energy is in the signal window."""
+    energy, (low, high) = column(table, "true_energy"), SIGNAL_WINDOW_MEV
+    kept: PredictionTable = table[(energy >= low) & (energy <= high)].reset_index(drop=True)
     return kept

@@ -11,6 +11,7 @@ contract's columns alone are read too.
 """
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -71,6 +72,37 @@ def prediction_path(
     """
     kind = "predictions" if method is None else f"baseline_{method}"
     return Path(run_dir) / f"{kind}_{task}_{run_name}{suffix}.csv"
+
+
+def find_run_name(run_dir: Path | str, suffix: str = "") -> str:
+    """Return the run's name from the CSVs in a folder; the folder's own name wins if it fits.
+
+    Raises
+    ------
+    DataError
+        If there are no CSVs, or those of several runs.
+    """
+    pattern = re.compile(
+        rf"predictions_(?:{'|'.join(TASK_QUANTITIES)})_(.+?){re.escape(suffix)}\.csv"
+    )
+    folder = Path(run_dir)
+    found = {
+        match[1]
+        for path in folder.glob("predictions_*.csv")
+        if (match := pattern.fullmatch(path.name))
+    }
+    own = folder.resolve().name
+    if own in found:
+        return own
+    if not suffix:
+        found = {name for name in found if not re.search(r"_ep\d+$", name)} or found
+    if len(found) != 1:
+        expected = prediction_path(folder, "<task>", "<run>", suffix=suffix)
+        raise DataError(
+            f"{folder}: CSVs of {len(found)} runs ({', '.join(sorted(found)) or 'none'}), expected "
+            f"files {expected.name} of one run; give --run_name"
+        )
+    return found.pop()
 
 
 def checked_table(columns: Mapping[str, ArrayLike] | PredictionTable) -> PredictionTable:

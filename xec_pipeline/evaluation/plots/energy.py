@@ -1,7 +1,6 @@
 """Figures of the energy resolution."""
 
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 
@@ -21,12 +20,15 @@ from xec_pipeline.evaluation.plots.standard import (
     width_panel,
 )
 from xec_pipeline.evaluation.profiles import Profile, binned_profile
-from xec_pipeline.evaluation.residuals import column, residual
+from xec_pipeline.evaluation.residuals import (
+    SIGNAL_WINDOW_MEV,
+    column,
+    in_signal_window,
+    residual,
+)
 from xec_pipeline.evaluation.resolution import Values, half_width_68
 from xec_pipeline.evaluation.tables import PredictionTable
 from xec_pipeline.units import SIGNAL_ENERGY_MEV
-
-SIGNAL_WINDOW_MEV: Final = (50.0, 55.0)
 
 
 def pages(table: PredictionTable) -> list[Page]:
@@ -75,9 +77,8 @@ def relative_panel(table: PredictionTable) -> ProfilePanel:
 
 
 def _signal_row(table: PredictionTable) -> tuple[Panel, ...]:
-    energy = column(table, "true_energy")
     low, high = SIGNAL_WINDOW_MEV
-    window = table[(energy >= low) & (energy <= high)].reset_index(drop=True)
+    window = in_signal_window(table)
     text = f"{low:g} ≤ E ≤ {high:g} MeV (signal at {SIGNAL_ENERGY_MEV} MeV), N = {len(window)}"
     if not len(window):
         return (NotePanel(key="no_signal_window", text=f"no event in {text}"),)

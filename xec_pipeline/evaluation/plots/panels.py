@@ -154,7 +154,7 @@ class ProfilePanel:
             return low - (_COUNT_SHARE + 0.05) * height, high + head * height, _COUNT_SHARE
         # Widths begin at zero, and the counts stay below the lowest point.
         top = high / (1 - head)
-        return 0.0, top, float(np.clip(0.85 * low / top, 0.05, _COUNT_SHARE))
+        return 0.0, top, float(np.clip(0.85 * low / top, 0.1, _COUNT_SHARE))
 
     def _n_labels(self) -> int:
         return sum(bool(series.label) for series in self.series)
@@ -365,7 +365,8 @@ def _draw_counts(ax: Axes, profile: Profile, share: float) -> None:
     counts_ax.set_ylim(0, highest / share)
     counts_ax.set_yticks([0, highest])
     counts_ax.tick_params(colors=GREY, labelsize=6.5, length=2)
-    counts_ax.set_ylabel("N per bin", color=GREY, fontsize=6.5, loc="bottom", labelpad=-2)
+    counts_ax.set_ylabel("N per bin", color=GREY, fontsize=6.5, loc="bottom")
+    counts_ax.yaxis.set_label_coords(1.12, 0.0)
     ax.set_zorder(counts_ax.get_zorder() + 1)
     ax.patch.set_visible(False)
 

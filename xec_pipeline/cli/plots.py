@@ -1,0 +1,79 @@
+"""`xec plots`: resolution figures again from prediction tables."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from xec_pipeline.config.tasks import TASK_NAMES
+
+_EPILOG = """\
+examples
+  all figures whose tables are there:        xec plots artifacts/demo
+  two of them, elsewhere, other names:       xec plots artifacts/demo --tasks energy angle \\
+                                                 --output_dir plots --suffix _v2
+  those of the best epoch 7:                 xec plots artifacts/demo --epoch 7
+  the comparison with the baselines:         xec plots artifacts/demo --table"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "plots",
+        help="draw resolution figures from prediction tables",
+        description="Draw the resolution figures of a run from its predictions_*.csv, each with a "
+        "JSON file of the numbers drawn. Nothing is predicted again.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run_dir", type=Path, help="folder with predictions_*.csv")
+    parser.add_argument("--run_name", "--run-name", help="default: found from the file names")
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        choices=TASK_NAMES,
+        metavar="TASK",
+        help=f"of {', '.join(TASK_NAMES)} (default: all that are there)",
+    )
+    parser.add_argument(
+        "--output_dir", "--output-dir", type=Path, help="folder to write (default: run_dir)"
+    )
+    parser.add_argument("--suffix", default="", help="put behind the run's name in file names")
+    parser.add_argument("--epoch", type=int, help="draw the tables of this best epoch (_ep<N>)")
+    parser.add_argument(
+        "--table", action="store_true", help="print and write the table of resolutions instead"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return 1 if a requested figure could not be drawn."""
+    from xec_pipeline.evaluation.comparison import write_resolution_table
+    from xec_pipeline.evaluation.tables import find_run_name
+
+    csv_suffix = "" if args.epoch is None else f"_ep{args.epoch}"
+    run_name = args.run_name or find_run_name(args.run_dir, csv_suffix)
+    if args.table:
+        table, paths = write_resolution_table(args.run_dir, run_name, args.output_dir, args.suffix)
+        sys.stdout.write(table.text())
+        sys.stdout.writelines(f"{path}\n" for path in paths.values())
+        return 0
+    return _draw(args, run_name, csv_suffix)
+
+
+def _draw(args: argparse.Namespace, run_name: str, csv_suffix: str) -> int:
+    from xec_pipeline.errors import DataError
+    from xec_pipeline.evaluation.report import write_resolution_figures
+
+    out_dir, suffix = args.output_dir or args.run_dir, csv_suffix + args.suffix
+    failed = 0
+    # One by one: a bad table of one task does not keep the others from being drawn.
+    for tasks in [[task] for task in args.tasks] if args.tasks else [None]:
+        try:
+            made = write_resolution_figures(
+                args.run_dir, run_name, tasks, out_dir, suffix, csv_suffix=csv_suffix
+            )
+        except DataError as error:
+            sys.stderr.write(f"xec plots: {error}\n")
+            failed += 1
+        else:
+            sys.stdout.writelines(f"{path}\n" for path in made.values())
+    return 1 if failed else 0

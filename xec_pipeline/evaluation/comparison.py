@@ -1,0 +1,327 @@
+"""The table of resolutions: the network beside what can be had without one."""
+
+import csv
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+
+from xec_pipeline.atomic import replacing
+from xec_pipeline.errors import DataError
+from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta, write_json
+from xec_pipeline.evaluation.residuals import (
+    SIGNAL_WINDOW_MEV,
+    column,
+    in_signal_window,
+    opening_angle,
+    residual,
+    usable,
+)
+from xec_pipeline.evaluation.resolution import (
+    Estimate,
+    Values,
+    containment_68,
+    half_width_68,
+    median_bias,
+)
+from xec_pipeline.evaluation.tables import (
+    TASK_QUANTITIES,
+    PredictionTable,
+    prediction_path,
+    read_prediction_csv,
+)
+from xec_pipeline.evaluation.text import with_error
+from xec_pipeline.units import MM_PER_CM, PS_PER_NS, SIGNAL_ENERGY_MEV
+
+MODEL: Final = "model"
+METHODS: Final[Mapping[str, str | None]] = MappingProxyType(
+    {MODEL: None, "training mean": "trivial", "charge-weighted": "charge_weighted"}
+)
+"""Column of the table to the name of the method in the CSVs."""
+
+_ACCURACY_NOTE: Final = (
+    "res = predicted - true. '68 % of |res| within' includes a bias, so it compares all methods; "
+    "the half width (of the central 68.27 % of res) does not: a constant prediction has the width "
+    "of the truth itself, 0 at one energy."
+)
+_ERROR_NOTE: Final = (
+    "± is one standard deviation, from order statistics. The other methods are calibrated on the "
+    "training events only."
+)
+
+_ACCURACY: Final = "68 % of |res| within"
+_WIDTH: Final = "68 % half width"
+_BIAS: Final = "median bias"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One line of the table before it has numbers."""
+
+    name: str
+    unit: str
+    task: str
+    residual: Callable[[PredictionTable], Values]
+    is_signed: bool = True
+    """False for a distance, of which only the containment makes sense."""
+
+    def estimators(self) -> dict[str, Callable[[Values], Estimate]]:
+        """Return the estimators by their short names."""
+        if not self.is_signed:
+            return {_ACCURACY: containment_68}
+        return {_ACCURACY: containment_68, _WIDTH: half_width_68, _BIAS: median_bias}
+
+
+def _scaled(quantity: str, factor: float) -> Callable[[PredictionTable], Values]:
+    return lambda table: residual(table, quantity) * factor
+
+
+def _relative_energy(table: PredictionTable) -> Values:
+    energy = column(table, "true_energy")
+    ratio: Values = 100 * residual(table, "energy") / np.where(energy > 0, energy, np.nan)
+    return ratio
+
+
+MEASURES: Final = (
+    Measure(name="energy", unit="%", task="energy", residual=_relative_energy),
+    *(
+        Measure(name=name, unit="mm", task="uvwFI", residual=_scaled(name, MM_PER_CM))
+        for name in ("u", "v", "w")
+    ),
+    Measure(name="time", unit="ps", task="timing", residual=_scaled("timing", PS_PER_NS)),
+    Measure(name="theta", unit="deg", task="angle", residual=_scaled("theta", 1.0)),
+    Measure(name="phi", unit="deg", task="angle", residual=_scaled("phi", 1.0)),
+    Measure(
+        name="opening angle", unit="deg", task="angle", residual=opening_angle, is_signed=False
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """One quantity by one estimator."""
+
+    quantity: str
+    unit: str
+    estimator: str
+    entries: Mapping[str, Estimate]
+    """By method; methods that do not predict the quantity are not in it."""
+
+    @property
+    def label(self) -> str:
+        """Quantity with its unit."""
+        return f"{self.quantity} [{self.unit}]"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ResolutionTable:
+    """The table and what it was made from."""
+
+    rows: tuple[Row, ...]
+    selection: str
+    """Which events, in words."""
+    meta: PredictionMeta
+
+    @property
+    def title(self) -> str:
+        """Run, selection, sample."""
+        parts = [f"run {self.meta.run_name}", self.selection]
+        parts.append(f"sample {self.meta.sample or 'not stated'}")
+        if self.meta.is_toy:
+            parts.append("toy detector")
+        return ", ".join(parts)
+
+    def notes(self) -> list[str]:
+        """Return how to read the table, and the ratios to the other methods."""
+        ratios = [
+            f"model / {method}, 68 % of |res|: {text}"
+            for method in METHODS
+            if method != MODEL and (text := self._ratios(method))
+        ]
+        return [_ACCURACY_NOTE, _ERROR_NOTE, *ratios]
+
+    def cells(self) -> list[list[str]]:
+        """Return the table as text, the first row being the header."""
+        header = ["quantity", "estimator", *METHODS, "N"]
+        lines, previous = [header], ""
+        for row in self.rows:
+            label = row.label if row.label != previous else ""
+            values = [_cell(row.entries.get(method)) for method in METHODS]
+            lines.append([label, row.estimator, *values, _counts(row)])
+            previous = row.label
+        return lines
+
+    def text(self) -> str:
+        """Return the table with aligned columns for a terminal."""
+        cells = self.cells()
+        widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+        lines = ["  ".join(_aligned(line, widths)).rstrip() for line in cells]
+        rule = "-" * max(len(line) for line in lines)
+        body = [self.title, rule, lines[0], rule, *lines[1:], rule, *self.notes()]
+        return "\n".join(body) + "\n"
+
+    def markdown(self) -> str:
+        """Return the table in Markdown."""
+        header, *lines = [[cell.replace("|", "\\|") for cell in line] for line in self.cells()]
+        marks = ["---", "---", *["---:"] * (len(header) - 2)]
+        table = [f"| {' | '.join(line)} |" for line in (header, marks, *lines)]
+        notes = [note.replace("|", "\\|") for note in self.notes()]
+        return "\n".join([f"### Resolution: {self.title}", "", *table, "", "\n\n".join(notes), ""])
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return one dictionary per number."""
+        return [
+            {
+                "quantity": row.quantity,
+                "unit": row.unit,
+                "estimator": row.estimator,
+                "method": method,
+                "value": entry.value,
+                "error": entry.error,
+                "n": entry.n,
+            }
+            for row in self.rows
+            for method, entry in row.entries.items()
+        ]
+
+    def _ratios(self, method: str) -> str:
+        parts = []
+        for row in self.rows:
+            own, other = row.entries.get(MODEL), row.entries.get(method)
+            if row.estimator == _ACCURACY and own and other and other.value > 0:
+                parts.append(f"{row.quantity} {own.value / other.value:.3g}")
+        return ", ".join(parts)
+
+
+def sample_dir(run_dir: Path | str, run_name: str) -> Path:
+    """Return the folder of the test sample's CSVs if there are any, else that of the run."""
+    test = Path(run_dir) / "test"
+    has_test = any(prediction_path(test, task, run_name).is_file() for task in TASK_QUANTITIES)
+    return test if has_test else Path(run_dir)
+
+
+def build_resolution_table(folder: Path | str, run_name: str) -> ResolutionTable:
+    """Compare the methods whose CSVs stand in `folder`.
+
+    Raises
+    ------
+    DataError
+        If there is no prediction of the network.
+    """
+    tables = {
+        method: _read(folder, run_name, method_in_file)
+        for method, method_in_file in METHODS.items()
+    }
+    if not tables[MODEL]:
+        example = prediction_path(folder, "<task>", run_name)
+        raise DataError(f"no predictions for a table of resolutions: expected files {example}")
+    selection = _selection(tables[MODEL])
+    chosen = {
+        method: {task: _chosen(table, task) for task, table in by_task.items()}
+        for method, by_task in tables.items()
+    }
+    rows = [row for measure in MEASURES for row in _rows(measure, chosen)]
+    return ResolutionTable(rows=tuple(rows), selection=selection, meta=read_meta(folder, run_name))
+
+
+def write_resolution_table(
+    run_dir: Path | str, run_name: str, out_dir: Path | str | None = None, suffix: str = ""
+) -> tuple[ResolutionTable, dict[str, Path]]:
+    """Compare on the test sample, or on the validation sample if there is no test sample.
+
+    Returns
+    -------
+    table, paths
+        The table, and the files `resolution_table_{run}{suffix}` by ending: csv, json, md.
+    """
+    table = build_resolution_table(sample_dir(run_dir, run_name), run_name)
+    stem = f"resolution_table_{run_name}{suffix}"
+    paths = {ending: Path(out_dir or run_dir) / f"{stem}.{ending}" for ending in _ENDINGS}
+    _write_csv(paths["csv"], table.records())
+    write_json(
+        paths["json"],
+        {
+            **dataclasses.asdict(table.meta),
+            "selection": table.selection,
+            "notes": table.notes(),
+            "rows": table.records(),
+        },
+    )
+    with replacing(paths["md"]) as partial:
+        partial.write_text(table.markdown())
+    return table, paths
+
+
+_ENDINGS: Final = ("csv", "json", "md")
+
+
+def _read(folder: Path | str, run_name: str, method: str | None) -> dict[str, PredictionTable]:
+    paths = {
+        task: prediction_path(folder, task, run_name, method=method) for task in TASK_QUANTITIES
+    }
+    return {task: read_prediction_csv(path, task) for task, path in paths.items() if path.is_file()}
+
+
+def _has_energy(table: PredictionTable) -> bool:
+    return "true_energy" in table and bool(table["true_energy"].notna().any())
+
+
+def _selection(tables: Mapping[str, PredictionTable]) -> str:
+    """Say which events are compared; the choice is that of `_chosen`."""
+    table = next(iter(tables.values()))
+    if not _has_energy(table):
+        return "all events (true energy not known)"
+    energy = column(table, "true_energy")
+    if np.nanmax(np.abs(energy - SIGNAL_ENERGY_MEV)) < 0.05:
+        return f"{SIGNAL_ENERGY_MEV} MeV"
+    low, high = SIGNAL_WINDOW_MEV
+    if not len(in_signal_window(table)):
+        return f"all energies (none from {low:g} to {high:g} MeV)"
+    return f"true energy {low:g} to {high:g} MeV"
+
+
+def _chosen(table: PredictionTable, task: str) -> PredictionTable:
+    if _has_energy(table):
+        window = in_signal_window(table)
+        table = window if len(window) else table
+    return usable(table, task)
+
+
+def _rows(measure: Measure, tables: Mapping[str, Mapping[str, PredictionTable]]) -> Iterable[Row]:
+    residuals = {
+        method: measure.residual(by_task[measure.task])
+        for method, by_task in tables.items()
+        if measure.task in by_task
+    }
+    if MODEL not in residuals:
+        return
+    for name, estimator in measure.estimators().items():
+        entries = {method: estimator(values) for method, values in residuals.items()}
+        yield Row(quantity=measure.name, unit=measure.unit, estimator=name, entries=entries)
+
+
+def _cell(entry: Estimate | None) -> str:
+    return "-" if entry is None else with_error(entry.value, entry.error)
+
+
+def _counts(row: Row) -> str:
+    """Return the number of events, for each method if they differ."""
+    counts = [row.entries[method].n for method in METHODS if method in row.entries]
+    return str(counts[0]) if len(set(counts)) == 1 else "/".join(map(str, counts))
+
+
+def _aligned(line: list[str], widths: list[int]) -> list[str]:
+    return [
+        cell.ljust(width) if i < 2 else cell.rjust(width)
+        for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+    ]
+
+
+def _write_csv(path: Path, records: list[dict[str, Any]]) -> None:
+    with replacing(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(records[0]) if records else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records)

@@ -1,0 +1,159 @@
+"""Predict the validation and test events of a run without a network, for comparison.
+
+python -m xec_pipeline.workers.baselines --config demo
+
+Two methods, calibrated on the training events: `trivial`, the mean of the training targets, and
+`charge_weighted`, sums over the charges of the inner face. Their tables stand beside the network's:
+`baseline_<method>_<task>_<run>.csv`, with the same columns and units.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from numpy.typing import NDArray
+
+from xec_pipeline.config.loader import load_regressor_run
+from xec_pipeline.config.run import RegressorRun
+from xec_pipeline.data.requirements import possible_tasks
+from xec_pipeline.data.shards import ShardSet, ensure_shards
+from xec_pipeline.data.targets import target_values
+from xec_pipeline.errors import ConfigError, DataError, XecError
+from xec_pipeline.evaluation.tables import write_prediction_csvs
+from xec_pipeline.reconstruction.charge_weighted import ChargeWeighted, inner_light_of
+from xec_pipeline.reconstruction.trivial import TrainingMean
+from xec_pipeline.training.stages.regressor_events import (
+    RegressorEvents,
+    prediction_columns,
+    select_events,
+)
+from xec_pipeline.workers.outputs import files_version
+from xec_pipeline.workers.pipes import Report, open_report
+
+CALIBRATION_EVENTS: Final = 50_000
+"""Largest number of training events used; they are spread evenly over the sample."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """The methods after calibration."""
+
+    mean: TrainingMean
+    charge: ChargeWeighted | None
+    """None if the training events have no true position and energy."""
+
+    def predict(self, events: RegressorEvents) -> dict[str, dict[str, NDArray[Any]]]:
+        """Return the predictions for the chosen events, (n_events, k) by task, by method."""
+        predicted = {"trivial": self.mean.predict(len(events.chosen))}
+        if self.charge is not None:
+            light = inner_light_of(events.shards, events.chosen)
+            predicted["charge_weighted"] = self.charge.predict(light)
+        return predicted
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the worker; return its exit status."""
+    args = build_parser().parse_args(argv)
+    try:
+        with open_report() as report:
+            run_worker(args.config, args.output_dir, report)
+    except XecError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this worker's options."""
+    parser = argparse.ArgumentParser(prog="xec_pipeline.workers.baselines", description=__doc__)
+    parser.add_argument("--config", required=True, help="preset name or YAML file of a run")
+    parser.add_argument(
+        "--output_dir", "--output-dir", type=Path, help="folder for the tables (default: the run's)"
+    )
+    return parser
+
+
+def run_worker(source: str, out_dir: Path | None, report: Report) -> None:
+    """Calibrate both methods, predict all samples of a run and report the tables."""
+    run = load_regressor_run(source)
+    if not run.data.train_path:
+        raise ConfigError("data.train_path is empty; baselines are calibrated on training events")
+    train = ensure_shards(run.data, run.data.train_path)
+    calibrated = calibrate(train, with_tasks(run, possible_of(train, run)))
+    folder = out_dir or run.run_dir
+    written: list[Path] = []
+    for path, place in ((run.data.val_path, folder), (run.data.test_path, folder / "test")):
+        if path:
+            shards = ensure_shards(run.data, path)
+            written += write_tables(calibrated, shards, run, place)
+            report.log(f"{path}: {shards.n_events} events, tables in {place}")
+    if not written:
+        raise ConfigError("data.val_path and data.test_path are empty, nothing to predict")
+    report.result({"csvs": [str(path) for path in written]}, files_version(written, folder))
+
+
+def calibrate(train: ShardSet, run: RegressorRun) -> Calibrated:
+    """Calibrate the methods on the training events that the network learns from."""
+    events = select_events(train, run)
+    mean = TrainingMean.fit(events.chosen_targets())
+    if not {"energy", "uvwFI"} <= set(possible_of(train, run)):
+        _log.warning("%s: no true position and energy for the charge-weighted mean", train.path)
+        return Calibrated(mean, None)
+    step = -(-len(events.chosen) // CALIBRATION_EVENTS)
+    used = events.chosen[::step]
+    columns = {name: train.columns[name][used] for name in ("uvwTruth", "energyTruth")}
+    try:
+        charge = ChargeWeighted.fit(
+            inner_light_of(train, used),
+            target_values("uvwFI", columns, run),
+            target_values("energy", columns, run)[:, 0],
+        )
+    except ValueError as error:
+        raise DataError(f"{train.path}: {error} to calibrate the charge-weighted mean") from None
+    return Calibrated(mean, charge)
+
+
+def write_tables(
+    calibrated: Calibrated, shards: ShardSet, run: RegressorRun, out_dir: Path
+) -> list[Path]:
+    """Predict one sample by every method and write the tables; events without truth are left out.
+
+    Raises
+    ------
+    DataError
+        If no task has truth in the sample.
+    """
+    possible = possible_of(shards, run)
+    learned = [task for task in possible if task in calibrated.mean.means]
+    events = select_events(shards, with_tasks(run, learned))
+    written: list[Path] = []
+    for method, predicted in calibrated.predict(events).items():
+        tasks = [task for task in learned if task in predicted]
+        columns = prediction_columns(
+            events, {"index": events.chosen, **predicted}, with_tasks(run, tasks)
+        )
+        paths = write_prediction_csvs(columns, out_dir, run.name, tasks=tasks, method=method)
+        written += paths.values()
+    return written
+
+
+def possible_of(shards: ShardSet, run: RegressorRun) -> list[str]:
+    """Return the tasks for which the shards hold truth."""
+    return possible_tasks(shards, timing_reference=run.tasks.timing.reference)
+
+
+def with_tasks(run: RegressorRun, tasks: Collection[str]) -> RegressorRun:
+    """Return `run` with these tasks, whatever the network learns; DataError if there is none."""
+    if not tasks:
+        raise DataError(f"run {run.name}: no task has truth in its events")
+    return run.with_tasks(tasks)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

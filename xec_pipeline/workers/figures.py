@@ -1,0 +1,100 @@
+"""Draw the resolution figures of a run from its prediction tables, or fill its resolution table.
+
+python -m xec_pipeline.workers.figures artifacts/demo --run_name demo [--tasks energy angle]
+python -m xec_pipeline.workers.figures artifacts/demo --run_name demo --table
+
+Nothing is predicted and torch is not imported; the CSVs are enough.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from xec_pipeline.config.tasks import TASK_NAMES
+from xec_pipeline.errors import XecError
+from xec_pipeline.evaluation.comparison import MODEL, ResolutionTable, write_resolution_table
+from xec_pipeline.evaluation.report import write_resolution_figures
+from xec_pipeline.workers.outputs import files_version
+from xec_pipeline.workers.pipes import Report, open_report
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the worker; return its exit status."""
+    args = build_parser().parse_args(argv)
+    try:
+        with open_report() as report:
+            if args.table:
+                fill_table(args, report)
+            else:
+                draw(args, report)
+    except XecError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this worker's options."""
+    parser = argparse.ArgumentParser(prog="xec_pipeline.workers.figures", description=__doc__)
+    parser.add_argument("run_dir", type=Path, help="folder with predictions_*.csv")
+    parser.add_argument("--run_name", "--run-name", help="default: name of the folder")
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        choices=TASK_NAMES,
+        metavar="TASK",
+        help=f"of {', '.join(TASK_NAMES)} (default: all that are there)",
+    )
+    parser.add_argument(
+        "--output_dir", "--output-dir", type=Path, help="folder to write (default: run_dir)"
+    )
+    parser.add_argument("--suffix", default="", help="put behind the run's name in file names")
+    parser.add_argument(
+        "--table",
+        action="store_true",
+        help="compare with the baselines on the test events instead of drawing",
+    )
+    return parser
+
+
+def draw(args: argparse.Namespace, report: Report) -> None:
+    """Draw the figures and report them."""
+    run_name = args.run_name or args.run_dir.resolve().name
+    pdfs = write_resolution_figures(
+        args.run_dir, run_name, args.tasks, args.output_dir, args.suffix
+    )
+    folder = args.output_dir or args.run_dir
+    files = [file for path in pdfs.values() for file in (path, path.with_suffix(".json"))]
+    report.log("\n".join(str(path) for path in pdfs.values()))
+    report.result(
+        {f"pdf_{task}": path for task, path in pdfs.items()}, files_version(files, folder)
+    )
+
+
+def fill_table(args: argparse.Namespace, report: Report) -> None:
+    """Write and print the table of resolutions, and report its main numbers."""
+    run_name = args.run_name or args.run_dir.resolve().name
+    table, paths = write_resolution_table(args.run_dir, run_name, args.output_dir, args.suffix)
+    sys.stdout.write(table.text())
+    metadata = {
+        "table": paths["md"],
+        "selection": table.selection,
+        **main_numbers(table),
+    }
+    report.result(metadata, files_version(paths.values(), args.output_dir or args.run_dir))
+
+
+def main_numbers(table: ResolutionTable) -> dict[str, float]:
+    """Return the network's half widths, or containments of distances, by name and unit."""
+    numbers: dict[str, float] = {}
+    for row in table.rows:
+        if row.estimator != "median bias":
+            # The half width comes after the containment and replaces it.
+            unit = {"%": "percent"}.get(row.unit, row.unit)
+            numbers[f"{row.quantity.replace(' ', '_')}_{unit}"] = row.entries[MODEL].value
+    return numbers
+
+
+if __name__ == "__main__":
+    sys.exit(main())
