@@ -1,5 +1,7 @@
 """Building blocks that the faces share; activations are channels-last."""
 
+import abc
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -52,7 +54,7 @@ class ResponseNorm(nn.Module):
         return torch.matmul(x_BNC, weight_BOC.transpose(1, 2)) + bias
 
 
-class MixingBlock(nn.Module):
+class MixingBlock(nn.Module, abc.ABC):
     """A residual block: spatial mixing, LayerNorm, expansion by 4, GELU, GRN, contraction.
 
     A subclass says how neighbouring cells mix.
@@ -66,9 +68,9 @@ class MixingBlock(nn.Module):
         self.pwconv2 = nn.Linear(4 * width, width)
         self.drop_path = DropPath(drop_path_rate)
 
+    @abc.abstractmethod
     def mix(self, x: torch.Tensor) -> torch.Tensor:
         """Mix neighbouring cells, channel by channel; same shape."""
-        raise NotImplementedError
 
     def forward(self, x: torch.Tensor, visible: torch.Tensor | None = None) -> torch.Tensor:
         """Apply the block.

@@ -10,7 +10,7 @@ from xec_pipeline.config.normalization import NormalizationConfig
 from xec_pipeline.detector.layout import Layout
 from xec_pipeline.detector.sensors import N_SIPM
 from xec_pipeline.models.blocks import ConvNeXtBlock, Fusion, channels_last
-from xec_pipeline.models.encoder import Encoder
+from xec_pipeline.models.encoder_base import Encoder
 from xec_pipeline.models.faces import FaceImages
 from xec_pipeline.models.input_norm import InputNormalizer, Light
 from xec_pipeline.models.moments import LightMoments

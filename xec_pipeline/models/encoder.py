@@ -1,8 +1,4 @@
-"""Encoders by name, and the public architecture among them.
-
-An encoder turns normalized sensor values x (B, 4760, 2) into tokens (B, T, D). A regressor, and
-every other head, knows no more of it than this.
-"""
+"""Encoders by name, and the public architecture among them."""
 
 import torch
 import torch.nn.functional as F
@@ -12,54 +8,13 @@ from xec_pipeline.config.model import ModelConfig
 from xec_pipeline.config.normalization import NormalizationConfig
 from xec_pipeline.detector.layout import Layout
 from xec_pipeline.models.blocks import ConvNeXtBlock, Fusion, channels_last
+from xec_pipeline.models.compact import XecV2Encoder
+from xec_pipeline.models.encoder_base import Encoder
 from xec_pipeline.models.faces import FaceImages, OuterFineGrid
 from xec_pipeline.models.hexnext import HexEncoder
 
 _RESIZED = (4, 4)
 """Cells of the last feature map of every rectangular face that reach its token."""
-
-
-class Encoder(nn.Module):
-    """What all encoders have in common.
-
-    Attributes
-    ----------
-    n_tokens
-        T.
-    width
-        D.
-    keeps_estimates
-        The last token holds estimates on a linear scale, which a head may pass on.
-    """
-
-    n_tokens: int
-    width: int
-    keeps_estimates: bool = False
-
-    def forward_features(
-        self, x_BSC: torch.Tensor, is_hidden_BS: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Encode events.
-
-        Parameters
-        ----------
-        x_BSC
-            Normalized npho and time (B, 4760, 2), with sentinels.
-        is_hidden_BS
-            Boolean (B, 4760): sensors whose values must not reach the result.
-
-        Returns
-        -------
-        Tensor
-            Tokens (B, T, D).
-        """
-        raise NotImplementedError
-
-    def forward(
-        self, x_BSC: torch.Tensor, is_hidden_BS: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Call `forward_features`."""
-        return self.forward_features(x_BSC, is_hidden_BS)
 
 
 class FaceBackbone(nn.Module):
@@ -199,9 +154,6 @@ def build_encoder(
     """
     if config.encoder == "xec_v1":
         return XecV1Encoder(config, layout, normalization.sentinel_time)
-    # Imported here: the module needs `Encoder` from this one.
-    from xec_pipeline.models.compact import XecV2Encoder
-
     return XecV2Encoder(config, layout, normalization)
 
 

@@ -10,7 +10,8 @@ from torch import nn
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.config.tasks import TasksConfig
 from xec_pipeline.detector.layout import layout_by_name
-from xec_pipeline.models.encoder import Encoder, build_encoder
+from xec_pipeline.models.encoder import build_encoder
+from xec_pipeline.models.encoder_base import Encoder
 from xec_pipeline.models.heads import TASK_OUTPUTS, RegressionHead
 from xec_pipeline.models.input_norm import InputNormalizer
 from xec_pipeline.models.target_scaling import TargetScaling
