@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -62,6 +63,9 @@ def main() -> int:
         echo(f"no {WORKSPACE} here: start the demo in the folder of the repository")
         return 2
     os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
+    # Dagster's notes on its own parts would stand between the lines of the workers.
+    for category in (dg.BetaWarning, dg.PreviewWarning):
+        warnings.simplefilter("ignore", category)
     try:
         run = registered_regressor(RUN_NAME)
         simulate(run)
@@ -128,17 +132,21 @@ def bring_up_to_date(
     known = ask_statuses()
     n_made, n_known = 0, 0
     for item in wanted:
-        if n_made > n_known and is_fresh(known[item], instance, item):
+        if n_made > n_known and not reason_to_make(known[item], instance, item):
             known, n_known = ask_statuses(), n_made
-        if not is_fresh(known[item], instance, item):
+        reason = reason_to_make(known[item], instance, item)
+        if reason:
+            echo(f"\n{item[0].to_user_string()} [{item[1]}]: {reason}")
             make(item)
             n_made += 1
     return n_made
 
 
-def is_fresh(status: str, instance: dg.DagsterInstance, item: AssetPartition) -> bool:
-    """Tell whether there is nothing to do for an item that Dagster gives this status."""
-    return status == "FRESH" and files_exist(instance, item)
+def reason_to_make(status: str, instance: dg.DagsterInstance, item: AssetPartition) -> str:
+    """Return why an item is to be made, from Dagster's status; empty if it is not."""
+    if status != "FRESH":
+        return status.lower()
+    return "" if files_exist(instance, item) else "its files are gone"
 
 
 def files_exist(instance: dg.DagsterInstance, item: AssetPartition) -> bool:
@@ -163,7 +171,6 @@ def make_with(instance: dg.DagsterInstance) -> Callable[[AssetPartition], None]:
 
     def make(item: AssetPartition) -> None:
         key, partition = item
-        echo(f"\n{key.to_user_string()} [{partition}]")
         result = definitions.resolve_job_def(_JOBS[key]).execute_in_process(
             instance=instance,
             partition_key=partition,
@@ -183,15 +190,15 @@ def _cause(result: dg.ExecuteInProcessResult) -> str:
         if data.user_failure_data is not None:
             return str(data.user_failure_data.description)
         if data.error is not None:
-            return data.error.to_string()
+            return (data.error.cause or data.error).message.strip()
     return f"see run {result.run_id} in the UI"
 
 
 def show(run: RegressorRun, n_made: int, seconds: float) -> None:
     """Print the table of resolutions, the files, and where to look further."""
     echo("")
-    for table in sorted(run.run_dir.glob("resolution_table*.txt")):
-        echo(table.read_text().rstrip())
+    for table in sorted(run.run_dir.glob("resolution_table*.md")):
+        echo(table.read_text().rstrip().replace("\\|", "|"))
     echo(f"\nFiles in {run.run_dir}:")
     for path in sorted(path for path in run.run_dir.rglob("*") if path.is_file()):
         echo(f"  {path.stat().st_size / 1e6:9.3f} MB  {path.relative_to(run.run_dir)}")

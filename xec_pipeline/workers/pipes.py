@@ -90,7 +90,10 @@ class Report:
         """
         if self.rank != 0:
             return
-        _log.info("data version %s: %s", data_version, _line(metadata))
+        single = {
+            name: value for name, value in metadata.items() if not isinstance(value, list | dict)
+        }
+        _log.info("data version %s: %s", data_version, _line(single))
         if self._pipes is not None:
             typed = {name: _pipes_value(value) for name, value in metadata.items()}
             self._pipes.report_asset_materialization(metadata=typed, data_version=data_version)

@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from xec_pipeline.defs import keys
+from xec_pipeline.defs.checks.regressor import onnx_matches_weights, predictions_are_complete
+from xec_pipeline.evaluation.metadata import PredictionMeta, write_meta
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the run `demo` in an empty working folder, with a table of three events."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XEC_RUNS", str(tmp_path / "runs"))
+    (tmp_path / "runs" / "regressor").mkdir(parents=True)
+    (tmp_path / "runs" / "regressor" / "demo.yaml").write_text("preset: demo\n")
+    folder = tmp_path / "artifacts" / "demo"
+    write_table(folder, "0.050\n0.051\n0.052\n")
+    return folder
+
+
+def write_table(folder: Path, rows: str) -> None:
+    meta = PredictionMeta(run_name="demo", n_events=4, n_without_truth={"energy": 1})
+    write_meta(meta, folder)
+    text = "true_energy,pred_energy\n" + "".join(f"0.05,{row}\n" for row in rows.split())
+    (folder / "predictions_energy_demo.csv").write_text(text)
+
+
+def check(
+    definition,
+    key: dg.AssetKey = keys.PREDICTIONS,
+    instance: dg.DagsterInstance | None = None,
+    **metadata: str | float,
+) -> dg.AssetCheckEvaluation:
+    """Materialize an asset that stands for the real one, together with the check."""
+
+    @dg.asset(key=key, partitions_def=dg.StaticPartitionsDefinition(["demo"]))
+    def asset() -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(metadata=metadata)
+
+    result = dg.materialize(
+        [asset, definition], partition_key="demo", instance=instance, raise_on_error=False
+    )
+    (evaluation,) = result.get_asset_check_evaluations()
+    return evaluation
+
+
+def test_complete_tables_pass(run_dir):
+    evaluation = check(predictions_are_complete)
+    assert evaluation.passed
+    assert evaluation.blocking
+    assert evaluation.metadata["predictions_energy_demo.csv rows"].value == 3
+
+
+@pytest.mark.parametrize("rows", ["0.050\n0.051\n", "0.050\nnan\n0.052\n", "0.050\ninf\n0.051\n"])
+def test_missing_rows_and_numbers_are_found(run_dir, rows):
+    write_table(run_dir, rows)
+    assert not check(predictions_are_complete).passed
+
+
+def test_test_events_are_looked_at_too(run_dir):
+    write_table(run_dir / "test", "0.050\n")
+    assert not check(predictions_are_complete).passed
+
+
+def test_no_table_does_not_pass(run_dir):
+    (run_dir / "predictions_energy_demo.csv").unlink()
+    assert not check(predictions_are_complete).passed
+
+
+@pytest.mark.parametrize(("present", "passes"), [("v1", True), ("v2", False)])
+def test_onnx_of_other_weights_is_found(run_dir, present, passes):
+    tags = {"dagster/data_version": present}
+    weights = dg.AssetMaterialization(keys.WEIGHTS, partition="demo", tags=tags)
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.report_runless_asset_event(weights)
+        evaluation = check(
+            onnx_matches_weights, keys.ONNX, instance, weights_version="v1", parity_energy_mev=1e-6
+        )
+    assert evaluation.passed is passes
+    assert evaluation.metadata["parity_energy_mev"].value == 1e-6

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from xec_pipeline import demo
+from xec_pipeline.config.loader import load_regressor_run
+from xec_pipeline.defs import keys
+from xec_pipeline.defs.staleness import AssetPartition, statuses
+from xec_pipeline.errors import DataError, XecError
+
+A = (keys.WEIGHTS, "demo")
+B = (keys.PREDICTIONS, "demo")
+C = (keys.FIGURES, "demo")
+
+
+@pytest.fixture
+def instance():
+    with dg.DagsterInstance.ephemeral() as found:
+        yield found
+
+
+def bring_up_to_date(
+    instance: dg.DagsterInstance, *answers: dict[AssetPartition, str]
+) -> tuple[list[AssetPartition], int]:
+    """Return what was made, and how many answers of Dagster were not asked for."""
+    waiting = list(answers)
+    made: list[AssetPartition] = []
+    demo.bring_up_to_date([A, B, C], lambda: waiting.pop(0), made.append, instance)
+    return made, len(waiting)
+
+
+def test_fresh_things_are_left_alone(instance):
+    assert bring_up_to_date(instance, {A: "FRESH", B: "FRESH", C: "FRESH"}) == ([], 0)
+
+
+def test_missing_things_are_made_in_order_without_asking_again(instance):
+    answer = {A: "MISSING", B: "MISSING", C: "MISSING"}
+    assert bring_up_to_date(instance, answer) == ([A, B, C], 0)
+
+
+def test_what_was_fresh_is_judged_again_after_a_change_before_it(instance):
+    first = {A: "STALE", B: "FRESH", C: "FRESH"}
+    second = {A: "FRESH", B: "STALE", C: "FRESH"}
+    third = {A: "FRESH", B: "FRESH", C: "FRESH"}
+    assert bring_up_to_date(instance, first, second, third) == ([A, B], 0)
+
+
+def test_deleted_files_are_made_again(instance, tmp_path):
+    path = tmp_path / "model.pth"
+    path.write_text("weights")
+    metadata = {"checkpoint": dg.MetadataValue.path(str(path))}
+    event = dg.AssetMaterialization(keys.WEIGHTS, partition="demo", metadata=metadata)
+    instance.report_runless_asset_event(event)
+    fresh = {A: "FRESH", B: "FRESH", C: "FRESH"}
+    assert bring_up_to_date(instance, fresh) == ([], 0)
+    path.unlink()
+    assert bring_up_to_date(instance, fresh, fresh) == ([A], 0)
+
+
+def test_everything_of_the_run_is_wanted_after_what_it_is_made_from():
+    names = [key.path[-1] for key, _ in demo.wanted_partitions(load_regressor_run("demo"))]
+    assert names[:5] == ["shards"] * 3 + ["weights", "predictions_csv"]
+    assert len(names) == 9
+
+
+def test_toy_events_belong_to_the_datasets_of_the_run():
+    data = load_regressor_run("demo").data
+    assert set(demo.TOYS) == {data.train_path, data.val_path, data.test_path}
+
+
+def test_failed_simulation_stops_the_demo(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("data").write_text("a file where a folder is needed")
+    with pytest.raises(DataError, match="toy events could not be made"):
+        demo.simulate(load_regressor_run("demo"))
+
+
+def test_outside_the_repository_the_demo_says_where_to_start_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert demo.main() == 2
+    assert "start the demo in the folder of the repository" in capsys.readouterr().out
+
+
+def test_unknown_staleness_is_an_error_with_dagsters_words(tmp_path, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    workspace = tmp_path / "workspace.yaml"
+    workspace.write_text("load_from: [{python_module: {module_name: no_such_module}}]\n")
+    with pytest.raises(XecError, match="no_such_module"):
+        statuses(workspace)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*run_id.*is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*expected_writer_count.*:dagster.PreviewWarning")
+def test_failed_asset_stops_the_demo_with_its_cause(tmp_path, monkeypatch):
+    monkeypatch.setenv("XEC_RUNS", str(Path("runs").absolute()))
+    monkeypatch.chdir(tmp_path)  # where there are no ROOT files
+    with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
+        make = demo.make_with(instance)
+        with pytest.raises(XecError, match=r"\[data.toy.val\] failed: rank 0 failed: DataError: "):
+            make((keys.SHARDS, "data.toy.val"))
