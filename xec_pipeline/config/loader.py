@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from xec_pipeline.config.legacy import Kind, modernized
 from xec_pipeline.config.output import check_run_name
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.config.section import Section
@@ -45,7 +46,7 @@ def load_regressor_run(
         If the source does not exist, is not YAML, or holds an unknown key or a wrong value.
         The message names the file, the key and what is near.
     """
-    tree, label = _read(source)
+    tree, label = _read(source, "regressor")
     for key, value in (overrides or {}).items():
         _set(tree, key, value)
     run = validate(RegressorRun, tree, label)
@@ -79,7 +80,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def _read(source: str | Path) -> tuple[dict[str, Any], str]:
+def _read(source: str | Path, kind: Kind) -> tuple[dict[str, Any], str]:
     if isinstance(source, str) and source in preset_names():
         return read_yaml(_preset_path(source)), source
     path = Path(source)
@@ -89,7 +90,7 @@ def _read(source: str | Path) -> tuple[dict[str, Any], str]:
             f"'{source}' is neither a preset nor a .yaml file{did_you_mean(str(source), known)}; "
             f"presets: {', '.join(known)}"
         )
-    tree = read_yaml(path)
+    tree = modernized(read_yaml(path), kind, str(path))
     preset = tree.pop("preset", None)
     if preset is None:
         return tree, str(path)
