@@ -31,7 +31,7 @@ _SWITCHES: Final[Mapping[str, str]] = {
     "overwrite": "Begin again where checkpoints of another training stand",
     "skip_final": "Leave the final tables and figures to a later step",
 }
-_SECTIONS_WITHOUT_FLAGS: Final = frozenset({"tasks"})
+_SECTIONS_WITHOUT_FLAGS: Final = frozenset({"tasks", "reweighting"})
 
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:

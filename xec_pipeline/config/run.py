@@ -18,6 +18,7 @@ from xec_pipeline.config.output import (
     MlflowConfig,
     check_run_name,
 )
+from xec_pipeline.config.reweighting import ReweightingConfig
 from xec_pipeline.config.section import Section
 from xec_pipeline.config.tasks import TASK_NAMES, TasksConfig
 from xec_pipeline.config.training import TrainingConfig
@@ -36,8 +37,10 @@ class RegressorRun(Section):
     """Targets."""
     training: TrainingConfig = TrainingConfig()
     """Optimization."""
-    loss_balance: Literal["manual"] = "manual"
-    """Weights of the tasks: as given."""
+    loss_balance: Literal["manual", "auto"] = "manual"
+    """Weights of the tasks in training: as given, or learned (then the given ones only choose)."""
+    reweighting: ReweightingConfig = ReweightingConfig()
+    """Weights of the training events."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """Files kept."""
     distributed: DistributedConfig = DistributedConfig()

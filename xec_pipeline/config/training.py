@@ -18,10 +18,24 @@ class TrainingConfig(Section):
     """AdamW weight decay, applied to matrices only."""
     warmup_epochs: float = Field(default=2, ge=0)
     """Linear warm-up from 1 % of lr."""
-    lr_scheduler: Literal["cosine", "none"] | None = "cosine"
-    """Learning-rate schedule after the warm-up."""
+    lr_scheduler: Literal["cosine", "cosine_restarts", "onecycle", "plateau", "none"] | None = (
+        "cosine"
+    )
+    """Learning-rate schedule; all but onecycle begin with the warm-up."""
     lr_min: float = Field(default=1e-7, ge=0)
-    """Final learning rate of the cosine."""
+    """Final learning rate of the cosines, smallest one of plateau."""
+    max_lr: float | None = Field(default=None, gt=0)
+    """Peak of onecycle; null for lr."""
+    pct_start: float = Field(default=0.3, gt=0, lt=1)
+    """Fraction of the epochs in which onecycle rises."""
+    lr_patience: int = Field(default=5, ge=0)
+    """Epochs without a better validation loss that plateau bears before it lowers the rate."""
+    lr_factor: float = Field(default=0.5, gt=0, lt=1)
+    """What plateau multiplies the learning rate with."""
+    lr_restart_period: int = Field(default=10, ge=1)
+    """Epochs of the first cycle of cosine_restarts."""
+    lr_restart_mult: int = Field(default=2, ge=1)
+    """How much longer each cycle of cosine_restarts is than the one before."""
     amp: bool = True
     """bfloat16 autocast on a GPU; inputs, first layers and losses stay in float32."""
     ema_decay: float | None = Field(default=0.999, gt=0, lt=1)

@@ -24,7 +24,7 @@ from xec_pipeline.models.regressor import Regressor, build_regressor
 from xec_pipeline.models.target_scaling import TargetScaling
 
 SCHEMA_VERSION: Final = 1
-KINDS: Final = ("regressor", "mae", "inpainter")
+KINDS: Final = ("regressor", "mae", "inpainter", "encoder")
 
 _WRAPPERS: Final = ("module.", "_orig_mod.")
 _OLD_NAMES: Final = {"best_val_loss": "best_val"}
@@ -63,6 +63,11 @@ class Checkpoint:
         Random generators of each rank, as tensors by name.
     ema_updates
         Updates of the average so far; its decay warms up with them.
+    objective_state_dict
+        What the objective itself learned, such as the weights of tasks; None if nothing.
+    encoder_source
+        Where a pre-trained encoder came from: file, kind, digests, data versions, MLflow run.
+        None for weights that were drawn at random.
     schema_version
         Version of this list.
     """
@@ -89,6 +94,8 @@ class Checkpoint:
     git_revision: str | None = None
     rng_state: tuple[Mapping[str, Tensor], ...] = ()
     ema_updates: int = 0
+    objective_state_dict: Mapping[str, Tensor] | None = None
+    encoder_source: Mapping[str, Any] | None = None
     schema_version: int = SCHEMA_VERSION
 
     def inference_weights(self, *, use_ema: bool = True) -> Mapping[str, Tensor]:
@@ -128,21 +135,41 @@ def load_checkpoint(path: Path, kind: str = "regressor") -> Checkpoint:
         If the file is missing, damaged, of another kind, or newer than this program.
     """
     content = read_content(path)
-    found = str(content.get("kind") or _kind_by_names(content))
+    found = kind_of(content)
     if found != kind:
         raise CheckpointError(
             f"{path}: holds a {found} checkpoint, expected a {kind} checkpoint{_near(path, kind)}"
         )
+    return checkpoint_from(content, path)
+
+
+def kind_of(content: Mapping[str, Any]) -> str:
+    """Return what was trained: one of `KINDS`, or `foreign`; older files tell by their weights."""
+    return str(content.get("kind") or _kind_by_names(content))
+
+
+def checkpoint_from(content: Mapping[str, Any], path: Path) -> Checkpoint:
+    """Return raw content, which was read from `path`, as a checkpoint of whatever kind it is.
+
+    Raises
+    ------
+    CheckpointError
+        If it is newer than this program, or lacks what a checkpoint needs.
+    """
     version = content.get("schema_version")
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise CheckpointError(
             f"{path}: schema version {version}, this program reads versions 1 to {SCHEMA_VERSION}"
         )
-    return _from_content(path, content)
+    return _from_content(path, dict(content))
 
 
 def read_content(path: Path) -> dict[str, Any]:
-    """Return the raw content of a checkpoint file of any kind (tensors on the CPU)."""
+    """Return the raw content of a checkpoint file of any kind (tensors on the CPU).
+
+    A file of nothing but tensors by name becomes the `model_state_dict` of a bare encoder, or of
+    the kind that its names tell.
+    """
     if not path.is_file():
         present = [item.name for item in path.parent.glob("*.pth")]
         raise CheckpointError(
@@ -156,6 +183,9 @@ def read_content(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: damaged, or not a checkpoint of tensors and plain values ({reason:.150})"
         ) from None
+    if _is_bare(content):
+        content = {"model_state_dict": content, "schema_version": SCHEMA_VERSION}
+        content["kind"] = {"foreign": "encoder"}.get(kind_of(content), kind_of(content))
     if not isinstance(content, dict) or "model_state_dict" not in content:
         keys = ", ".join(sorted(map(str, content))[:8]) if isinstance(content, dict) else "no keys"
         raise CheckpointError(f"{path}: expected the key 'model_state_dict', found {keys}")
@@ -190,6 +220,14 @@ def _from_content(path: Path, content: dict[str, Any]) -> Checkpoint:
         return Checkpoint(**kept)
     except TypeError as error:
         raise CheckpointError(f"{path}: incomplete: {error}") from None
+
+
+def _is_bare(content: object) -> bool:
+    return (
+        isinstance(content, dict)
+        and bool(content)
+        and all(isinstance(value, Tensor) for value in content.values())
+    )
 
 
 def _bare(name: str) -> str:

@@ -67,6 +67,13 @@ class DistContext:
             dist.all_reduce(values, op=dist.ReduceOp.MAX)
         return values
 
+    def mean_(self, values: Iterable[Tensor]) -> None:
+        """Replace every tensor by its mean over the ranks, in place."""
+        if self.backend is not None:
+            for value in values:
+                dist.all_reduce(value)
+                value.div_(self.world_size)
+
     def gather(self, value: Any) -> list[Any]:
         """Return each rank's `value` (any picklable object), in the order of ranks, everywhere."""
         if self.backend is None:

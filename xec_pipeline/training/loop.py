@@ -17,6 +17,7 @@ from xec_pipeline.errors import TrainingDivergedError
 from xec_pipeline.training.checkpoint import Checkpoint, write_checkpoint
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.guard import Step, StepGuard, StopSignal
+from xec_pipeline.training.loss_balance import objective_of
 from xec_pipeline.training.network import compiled, wrapped_for_ranks
 from xec_pipeline.training.optim import clip_gradients
 from xec_pipeline.training.reporting import Reporter
@@ -103,7 +104,7 @@ class Trainer:
         self._reporter, self._tracker, self._on_best = reporter, tracker, on_best
         self._accumulate = run.training.grad_accum_steps
         self._steps_per_epoch = math.ceil(stage.n_batches / self._accumulate)
-        self.state = TrainState(stage.model, run, dist)
+        self.state = TrainState(stage.model, run, dist, objective_of(stage))
         self._guard = StepGuard(dist, stop or StopSignal(), stage.event_names)
         self._ddp = wrapped_for_ranks(stage.model, dist)
         self._network = compiled(self._ddp or stage.model, run.training, dist)
@@ -191,12 +192,16 @@ class Trainer:
                 loss = event_losses.sum() * (self._dist.world_size / n_total)
                 loss.backward()  # type: ignore[no-untyped-call]  # torch gives backward no types
             losses.append(event_losses.detach())
+        # DDP knows the model only.
+        self._dist.mean_(self.state.objective_gradients())
         return Step(
             epoch=epoch,
             number=self.state.progress.step + 1,
             losses=torch.cat(losses),
             events=torch.cat([batch.index_B for batch in group]),
-            gradient_norm=clip_gradients(self.state.model, self._run.training.grad_clip),
+            gradient_norm=clip_gradients(
+                self.state.trained_weights(), self._run.training.grad_clip
+            ),
         )
 
     def _sync(self, *, is_last: bool) -> contextlib.AbstractContextManager[None]:
@@ -229,6 +234,7 @@ class Trainer:
         progress = self.state.progress
         progress.epoch, progress.step = epoch, 0
         metrics = self._epoch_metrics(trained, validation, clock)
+        self.state.schedule.observe(epoch, validation.loss)
         is_best = validation.loss < progress.best_val
         if is_best:
             progress.best_val, progress.best_epoch = validation.loss, epoch

@@ -85,6 +85,8 @@ def gaussian_nll(outputs: Tensor, target: Tensor, beta: float) -> Tensor:
     return 0.5 * likelihood * torch.exp(beta * log_variance.detach())
 
 
+_RELATIVE: Final = frozenset({"relative_l1", "relative_smooth_l1", "relative_mse", "relative_l2"})
+
 ELEMENT_LOSSES: Final[Mapping[str, ElementLoss]] = {
     "smooth_l1": smooth_l1,
     "huber": smooth_l1,
@@ -102,10 +104,17 @@ ELEMENT_LOSSES: Final[Mapping[str, ElementLoss]] = {
 
 def check_loss(task: str, config: TaskConfig) -> None:
     """Raise ConfigError if the task cannot have the loss it asks for."""
+    others = ", ".join(name for name in ELEMENT_LOSSES if name != "cosine")
     if config.loss_fn == "cosine" and task != "angle":
         raise ConfigError(
             f"tasks.{task}.loss_fn: cosine needs a direction, so only task angle can have it; "
-            f"others: {', '.join(name for name in ELEMENT_LOSSES if name != 'cosine')}"
+            f"others: {others}"
+        )
+    if config.log_transform and (config.loss_fn == "cosine" or config.loss_fn in _RELATIVE):
+        raise ConfigError(
+            f"tasks.{task}.loss_fn: {config.loss_fn} needs the target itself, but log_transform "
+            "regresses its logarithm, whose differences are relative already; use l1, smooth_l1, "
+            "mse or gaussian_nll with it"
         )
 
 

@@ -5,11 +5,42 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from xec_pipeline.errors import CheckpointError, ConfigError, OutputError
-from xec_pipeline.training.checkpoint import Checkpoint, load_checkpoint
+from xec_pipeline.training.checkpoint import (
+    Checkpoint,
+    checkpoint_from,
+    kind_of,
+    load_checkpoint,
+    read_content,
+)
+from xec_pipeline.training.compatibility import Transfer, transfer
 from xec_pipeline.training.loop import LAST
 from xec_pipeline.training.state import TrainedRun
+from xec_pipeline.training.transfer import PretrainedEncoder, read_encoder
 
 _log = logging.getLogger(__name__)
+
+
+def choose_encoder(run: TrainedRun, kind: str) -> PretrainedEncoder | None:
+    """Return the pre-trained encoder that `checkpoint.resume_from` names, if it names one.
+
+    Parameters
+    ----------
+    run
+        Configuration.
+    kind
+        What is to be trained.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint is missing or damaged, or cannot start a training of this kind.
+    """
+    if run.checkpoint.resume_from is None:
+        return None
+    path = Path(run.checkpoint.resume_from)
+    if transfer(kind_of(read_content(path)), kind, path) is not Transfer.ENCODER:
+        return None
+    return read_encoder(path)
 
 
 def choose_start(
@@ -17,6 +48,7 @@ def choose_start(
     kind: str,
     data: Mapping[str, str],
     *,
+    encoder: PretrainedEncoder | None = None,
     auto_resume: bool = False,
     overwrite: bool = False,
 ) -> tuple[Checkpoint, Path] | None:
@@ -25,11 +57,13 @@ def choose_start(
     Parameters
     ----------
     run
-        Configuration; its `checkpoint.resume_from` wins over all else.
+        Configuration; its `checkpoint.resume_from` wins over all else, if it is no encoder.
     kind
-        Kind of checkpoint that fits.
+        What is to be trained.
     data
         Data versions of the shards, as checkpoints keep them.
+    encoder
+        Pre-trained encoder from `choose_encoder`, with which to begin afresh.
     auto_resume
         Go on from the run's own last checkpoint if it has the same configuration and data. A
         complete training is taken as it is, or begun again with `overwrite`.
@@ -39,19 +73,19 @@ def choose_start(
     Raises
     ------
     CheckpointError
-        If the checkpoint to resume is missing, damaged, or of another kind.
+        If the checkpoint to resume is missing, damaged, or cannot start such a training.
     ConfigError
         If it has all its epochs already.
     OutputError
         If the folder holds checkpoints that would be overwritten without leave.
     """
-    if run.checkpoint.resume_from is not None:
+    if run.checkpoint.resume_from is not None and encoder is None:
         return _asked_for(run, kind, Path(run.checkpoint.resume_from))
     if not existing_checkpoints(run.run_dir):
         return None
     reason = f"{run.run_dir} holds checkpoints of an earlier training"
     if auto_resume:
-        own, reason = _own(run, kind, data)
+        own, reason = _own(run, kind, data, encoder)
         if own is not None and not (overwrite and _is_complete(own, run)):
             return own, run.run_dir / LAST
     if overwrite:
@@ -79,7 +113,12 @@ def clear_run(run_dir: Path, run_name: str) -> None:
 
 
 def _asked_for(run: TrainedRun, kind: str, path: Path) -> tuple[Checkpoint, Path]:
-    checkpoint = load_checkpoint(path, kind)
+    content = read_content(path)
+    if transfer(kind_of(content), kind, path) is not Transfer.FULL:
+        raise CheckpointError(
+            f"{path}: holds a pre-trained encoder, which can begin a training but not continue it"
+        )
+    checkpoint = checkpoint_from(content, path)
     if _is_complete(checkpoint, run) and not run.checkpoint.reset_epoch:
         raise ConfigError(
             f"{path} has {checkpoint.epoch} epochs and training.epochs is {run.training.epochs}: "
@@ -88,7 +127,9 @@ def _asked_for(run: TrainedRun, kind: str, path: Path) -> tuple[Checkpoint, Path
     return checkpoint, path
 
 
-def _own(run: TrainedRun, kind: str, data: Mapping[str, str]) -> tuple[Checkpoint | None, str]:
+def _own(
+    run: TrainedRun, kind: str, data: Mapping[str, str], encoder: PretrainedEncoder | None
+) -> tuple[Checkpoint | None, str]:
     """Return the run's last checkpoint if it is its own, else why not."""
     path = run.run_dir / LAST
     try:
@@ -99,6 +140,9 @@ def _own(run: TrainedRun, kind: str, data: Mapping[str, str]) -> tuple[Checkpoin
         return None, f"{path} was made with another configuration"
     if dict(checkpoint.data) != dict(data):
         return None, f"{path} was made with other events"
+    begun_with = (checkpoint.encoder_source or {}).get("tensor_digest")
+    if begun_with != (encoder.digest if encoder is not None else None):
+        return None, f"{path} began with another encoder"
     return checkpoint, ""
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,8 @@ from xec_pipeline.errors import CheckpointError
 from xec_pipeline.training.checkpoint import Checkpoint, load_weights
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.ema import Ema
-from xec_pipeline.training.optim import Schedule, build_optimizer
+from xec_pipeline.training.optim import build_optimizer
+from xec_pipeline.training.schedule import Schedule
 from xec_pipeline.training.seeding import restore_rng_state, rng_state
 
 _log = logging.getLogger(__name__)
@@ -106,14 +107,24 @@ class TrainState:
         Configuration.
     dist
         The ranks.
+    objective
+        What the objective learns beside the model; None if nothing.
     """
 
-    def __init__(self, model: nn.Module, run: TrainedRun, dist: DistContext) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        run: TrainedRun,
+        dist: DistContext,
+        objective: nn.Module | None = None,
+    ) -> None:
         config = run.training
         self.model = model
+        self.objective = objective
+        self.encoder_source: Mapping[str, Any] | None = None
         self.progress = Progress()
         self.sums = EpochSums(dist.device)
-        self.optimizer = build_optimizer(model, config)
+        self.optimizer = build_optimizer(model, config, objective)
         self.schedule = Schedule(config)
         self.ema = Ema(model, config.ema_decay) if config.ema_decay is not None else None
         self._run = run
@@ -123,6 +134,15 @@ class TrainState:
     def best_model(self) -> nn.Module:
         """The averaged model if there is one: it validates and is exported."""
         return self.ema.model if self.ema is not None else self.model
+
+    def trained_weights(self) -> Iterator[Tensor]:
+        """Go through all that the optimizer changes."""
+        return (weight for group in self.optimizer.param_groups for weight in group["params"])
+
+    def objective_gradients(self) -> list[Tensor]:
+        """Return the gradients of what the objective learns."""
+        weights = self.objective.parameters() if self.objective is not None else ()
+        return [weight.grad for weight in weights if weight.grad is not None]
 
     def to_checkpoint(
         self, description: Mapping[str, Any], *, sums: Mapping[str, float], steps_per_epoch: int
@@ -141,10 +161,11 @@ class TrainState:
         """
         progress = self.progress
         return Checkpoint(
-            **description,
+            **{"encoder_source": self.encoder_source, **description},
             model_state_dict=self.model.state_dict(),
             ema_state_dict=self.ema.state_dict() if self.ema is not None else None,
             ema_updates=self.ema.n_updates if self.ema is not None else 0,
+            objective_state_dict=None if self.objective is None else self.objective.state_dict(),
             optimizer_state_dict=self.optimizer.state_dict(),
             scheduler_state_dict=self.schedule.state_dict(),
             best_val=progress.best_val,
@@ -168,13 +189,15 @@ class TrainState:
             If its weights do not fit the model.
         """
         load_weights(self.model, checkpoint.model_state_dict, path)
+        self.encoder_source = checkpoint.encoder_source
         if self._run.checkpoint.reset_epoch:
             self._restart_average()
             return
         self._resume_average(checkpoint, path)
+        self._resume_objective(checkpoint, path)
         self._resume_optimizer(checkpoint, path)
         self._resume_progress(checkpoint, steps_per_epoch)
-        self._resume_schedule(checkpoint)
+        self._resume_schedule(checkpoint, path)
 
     def _restart_average(self) -> None:
         if self.ema is not None:
@@ -189,6 +212,18 @@ class TrainState:
             return
         load_weights(self.ema.model, checkpoint.ema_state_dict, path)
         self.ema.n_updates = checkpoint.ema_updates
+
+    def _resume_objective(self, checkpoint: Checkpoint, path: Path) -> None:
+        saved = dict(checkpoint.objective_state_dict or {})
+        own = self.objective.state_dict() if self.objective is not None else {}
+        if saved.keys() != own.keys():
+            raise CheckpointError(
+                f"{path}: its objective learned {', '.join(sorted(saved)) or 'nothing'}, this run "
+                f"learns {', '.join(sorted(own)) or 'nothing'}. Set the same tasks and "
+                "loss_balance, or give --reset_epoch, which takes the network's weights only"
+            )
+        if self.objective is not None:
+            load_weights(self.objective, saved, path)
 
     def _resume_optimizer(self, checkpoint: Checkpoint, path: Path) -> None:
         if checkpoint.optimizer_state_dict is None:
@@ -228,13 +263,21 @@ class TrainState:
             self.sums = EpochSums.restored(checkpoint.epoch_sums, self._dist.device)
         restore_rng_state(checkpoint.rng_state[self._dist.rank], self._dist.device)
 
-    def _resume_schedule(self, checkpoint: Checkpoint) -> None:
+    def _resume_schedule(self, checkpoint: Checkpoint, path: Path) -> None:
         if self._run.checkpoint.refresh_lr:
             begun = self.progress.epoch + self.progress.step / max(checkpoint.steps_per_epoch, 1)
             self.schedule = Schedule(self._run.training, start_epoch=begun)
-        elif checkpoint.scheduler_state_dict is not None and self.schedule.load_state_dict(
-            checkpoint.scheduler_state_dict
-        ):
+            return
+        if checkpoint.scheduler_state_dict is None:
+            _log.info("%s holds no schedule; the configured one goes on from its epoch", path)
+            return
+        try:
+            differs = self.schedule.load_state_dict(checkpoint.scheduler_state_dict)
+        except KeyError as error:
+            raise CheckpointError(
+                f"{path}: its schedule lacks {error}; --refresh_lr begins the configured one"
+            ) from None
+        if differs:
             _log.warning(
                 "the learning rate goes on as before, not as configured now; "
                 "--refresh_lr begins the configured schedule"

@@ -35,7 +35,7 @@ from xec_pipeline.training.loop import BEST, FitResult, Trainer
 from xec_pipeline.training.reporting import Reporter, SilentReporter, TerminalReporter
 from xec_pipeline.training.stage import Table
 from xec_pipeline.training.stages.regressor import RegressorStage
-from xec_pipeline.training.start import choose_start, clear_run
+from xec_pipeline.training.start import choose_encoder, choose_start, clear_run
 from xec_pipeline.training.tracking import Tracker, closing_run, open_tracker
 from xec_pipeline.workers.pipes import Report, open_report
 
@@ -123,15 +123,22 @@ def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) ->
     """Train `run` on the ranks of `dist` and report what was made; return the exit status."""
     train_shards, val_shards = open_datasets(run, dist)
     data = {"train": train_shards.data_version, "val": val_shards.data_version}
+    encoder = choose_encoder(run, "regressor")
     found = choose_start(
-        run, "regressor", data, auto_resume=start.auto_resume, overwrite=start.overwrite
+        run,
+        "regressor",
+        data,
+        encoder=encoder,
+        auto_resume=start.auto_resume,
+        overwrite=start.overwrite,
     )
     dist.barrier()  # all ranks have looked before one of them removes anything
     if found is None and dist.is_main:
         clear_run(run.run_dir, run.name)
     if dist.device.type == "cuda":
         torch.set_float32_matmul_precision("high")
-    stage = RegressorStage(run, dist, train_shards, val_shards)
+    # A training that goes on has an encoder already, and its checkpoint knows where from.
+    stage = RegressorStage(run, dist, train_shards, val_shards, encoder if found is None else None)
     tracker = open_tracker_for(run, dist, found[0] if found is not None else None)
     with closing_run(tracker) as close_as:
         tracker.start(*_described(run, dist, stage))

@@ -1,9 +1,11 @@
 """The regressor as a stage: its events and targets, its objective, its validation."""
 
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xec_pipeline.config.run import RegressorRun
@@ -14,6 +16,7 @@ from xec_pipeline.models.regressor import build_regressor
 from xec_pipeline.models.target_scaling import TargetScaling
 from xec_pipeline.revision import git_revision
 from xec_pipeline.training.distributed import DistContext
+from xec_pipeline.training.loss_balance import balanced, build_balance
 from xec_pipeline.training.losses import TargetUnits, check_loss, event_loss
 from xec_pipeline.training.metrics import task_metrics
 from xec_pipeline.training.seeding import seed_weights
@@ -21,8 +24,13 @@ from xec_pipeline.training.stage import Table, Validation
 from xec_pipeline.training.stages.regressor_events import (
     RegressorEvents,
     prediction_columns,
+    sample_weights,
     select_events,
 )
+from xec_pipeline.training.transfer import PretrainedEncoder, load_encoder
+
+_WEIGHT: Final = "sample_weight"
+"""Name under which the weights of events come with the batches."""
 
 
 class RegressorStage:
@@ -36,6 +44,8 @@ class RegressorStage:
         The ranks.
     train, val
         Shards of the training and the validation events.
+    encoder
+        Pre-trained weights to begin with; None for random ones.
 
     Attributes
     ----------
@@ -43,21 +53,32 @@ class RegressorStage:
         The regressor on the device of this rank.
     scaling
         Mean and width of the training targets, the same on all ranks.
+    objective
+        Weights of the tasks if they are learned, else None.
 
     Raises
     ------
     DataError
         If a task has no truth among the training or the validation events.
+    CheckpointError
+        If the pre-trained encoder does not fit.
 
     Notes
     -----
     The objective is the sum over tasks of weight times the mean loss over the events that have a
     truth for the task. An event's share is therefore weight / (labelled fraction) times its loss,
-    and 0 for a task of which it knows nothing.
+    and 0 for a task of which it knows nothing. Learned weights (`LossBalance`) and the weights of
+    events act in training only: validation always takes the given weights of the tasks and counts
+    all events alike, so that its loss can be compared between epochs.
     """
 
     def __init__(
-        self, run: RegressorRun, dist: DistContext, train: ShardSet, val: ShardSet
+        self,
+        run: RegressorRun,
+        dist: DistContext,
+        train: ShardSet,
+        val: ShardSet,
+        encoder: PretrainedEncoder | None = None,
     ) -> None:
         self._run, self._dist = run, dist
         for task in run.tasks.active:
@@ -67,14 +88,21 @@ class RegressorStage:
         self.scaling.to(dist.device)
         self._normalizer = InputNormalizer(run.normalization).to(dist.device)
         seed_weights(run.training.seed)
-        self.model: nn.Module = build_regressor(run).to(dist.device)
-        self._weights = {
-            task: run.tasks[task].weight * len(self._train.chosen) / count
+        model = build_regressor(run)
+        self._encoder_source: dict[str, Any] = {}
+        if encoder is not None:
+            load_encoder(model.backbone, encoder, run)
+            self._encoder_source = {"encoder_source": dict(encoder.source)}
+        self.model: nn.Module = model.to(dist.device)
+        balance = build_balance(run)
+        self.objective = balance.to(dist.device) if balance is not None else None
+        self._labelled_shares = {
+            task: count / len(self._train.chosen)
             for task, count in self._train.count_labelled().items()
         }
         self._n_validated = self._val.count_labelled()
-        self._train_batches = self._batches_of(self._train)
-        self._val_batches = self._batches_of(self._val)
+        self._train_batches = self._batches_of(self._train, sample_weights(self._train, run))
+        self._val_batches = self._batches_of(self._val, None)
 
     @property
     def n_batches(self) -> int:
@@ -101,8 +129,14 @@ class RegressorStage:
         inputs = self._normalizer.from_ns(npho, batch.time_ns_BS)
         with self._autocast():
             outputs = network(inputs)
-        losses = self._task_losses(outputs, batch)
-        return torch.stack([self._weights[task] * loss for task, loss in losses.items()]).sum(dim=0)
+        shares = {
+            task: loss / self._labelled_shares[task]
+            for task, loss in self._task_losses(outputs, batch).items()
+        }
+        if _WEIGHT in batch.targets:
+            shares = {task: share * batch.targets[_WEIGHT] for task, share in shares.items()}
+        weights = {task: self._run.tasks[task].weight for task in shares}
+        return balanced(self.objective, shares, weights)
 
     @torch.no_grad()
     def validate(self, model: nn.Module) -> Validation:
@@ -121,6 +155,8 @@ class RegressorStage:
         gathered = self._dist.gather_arrays(arrays)
         table = prediction_columns(self._val, gathered, self._run) if gathered is not None else None
         metrics = {f"val/loss_{task}": mean for task, mean in means.items()}
+        if self.objective is not None:
+            metrics |= self.objective.metrics()
         return Validation(loss=total, metrics=metrics | self._physics(table), table=table)
 
     def event_names(self, events: Sequence[int]) -> list[str]:
@@ -139,12 +175,15 @@ class RegressorStage:
                 "val": self._val.shards.data_version,
             },
             "git_revision": git_revision(),
+            **self._encoder_source,
         }
 
-    def _batches_of(self, events: RegressorEvents) -> EventBatches:
+    def _batches_of(
+        self, events: RegressorEvents, weights: NDArray[np.float32] | None
+    ) -> EventBatches:
         return EventBatches(
             events.shards,
-            events.targets,
+            events.targets if weights is None else {**events.targets, _WEIGHT: weights},
             events=events.chosen,
             batch_size=self._run.data.batch_size,
             rank=self._dist.rank,

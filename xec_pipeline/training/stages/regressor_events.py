@@ -1,6 +1,7 @@
 """Which events a regressor learns from, what it should say of them, and what it said."""
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.config.tasks import TASK_NAMES
+from xec_pipeline.data.reweighting import event_weights, summarize
 from xec_pipeline.data.selection import fiducial_mask
 from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.data.targets import (
@@ -20,6 +22,8 @@ from xec_pipeline.errors import DataError
 from xec_pipeline.training.stage import Table
 
 Values = NDArray[np.float64]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,7 +83,50 @@ def select_events(shards: ShardSet, run: RegressorRun) -> RegressorEvents:
     chosen = np.flatnonzero(has_any & inside)
     found = RegressorEvents(shards=shards, chosen=chosen, targets=targets)
     _require_truth(found, run)
+    _require_logarithms(found, run)
     return found
+
+
+def sample_weights(events: RegressorEvents, run: RegressorRun) -> NDArray[np.float32] | None:
+    """Return the weight in training of each event of the shards, or None if all count the same.
+
+    The weights come from the chosen events only and have mean 1 over them; see
+    `xec_pipeline.data.reweighting`. A target may make weights although no head learns it.
+
+    Returns
+    -------
+    ndarray
+        Shape (n_events,), 1 for events that are not chosen.
+
+    Raises
+    ------
+    DataError
+        If no chosen event has a truth for a target that is to make weights.
+    """
+    columns = {
+        task: _learned(task, events.shards, run)[events.chosen] for task in run.reweighting.active
+    }
+    for task, values in columns.items():
+        if not np.isfinite(values).any():
+            raise DataError(
+                f"{events.shards.path}: reweighting.{task}.enabled needs the truth of {task}; none "
+                f"of {len(events.chosen)} events has it"
+            )
+    chosen = event_weights(columns, run.reweighting)
+    if chosen is None:
+        return None
+    weights = np.ones(events.shards.n_events, dtype=np.float32)
+    weights[events.chosen] = chosen
+    found = summarize(chosen)
+    _log.info(
+        "training events weigh %.3g to %.3g by %s and are worth %.0f %% of their number; "
+        "validation has no weights",
+        found.smallest,
+        found.largest,
+        ", ".join(run.reweighting.active),
+        100 * found.effective_fraction,
+    )
+    return weights
 
 
 def prediction_columns(events: RegressorEvents, predicted: Table, run: RegressorRun) -> Table:
@@ -124,6 +171,15 @@ def _learned(task: str, shards: ShardSet, run: RegressorRun) -> NDArray[np.float
     if task == "timing":
         values = timing_training_target(values, shards.columns)
     return values.astype(np.float32)
+
+
+def _require_logarithms(events: RegressorEvents, run: RegressorRun) -> None:
+    for task, values in events.chosen_targets().items():
+        if run.tasks[task].log_transform and (values <= 0).any():
+            raise DataError(
+                f"{events.shards.path}: tasks.{task}.log_transform needs positive values, "
+                f"the smallest is {np.nanmin(values):g} {TARGETS[task].unit}"
+            )
 
 
 def _require_truth(events: RegressorEvents, run: RegressorRun) -> None:
