@@ -7,8 +7,8 @@ from pydantic import Field, field_validator
 from xec_pipeline.config.section import Section
 
 
-class ModelConfig(Section):
-    """Encoder and heads."""
+class EncoderConfig(Section):
+    """The part of a network that all kinds of training share."""
 
     encoder: Literal["xec_v1", "xec_v2"] = "xec_v1"
     """xec_v1: the public architecture; xec_v2: strided patches and a token of light moments."""
@@ -26,14 +26,10 @@ class ModelConfig(Section):
     """Inner width of the fusion layers; null for 4 D."""
     num_fusion_layers: int = Field(default=2, ge=1)
     """Transformer layers that join the faces."""
-    hidden_dim: int = Field(default=256, ge=1)
-    """Width of the regression heads."""
     drop_path_rate: float = Field(default=0.0, ge=0, lt=1)
     """Probability of skipping a residual branch in training."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout of the fusion layers."""
-    head_dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Dropout of the regression heads."""
 
     @field_validator("encoder_dim")
     @classmethod
@@ -41,3 +37,12 @@ class ModelConfig(Section):
         if value % 32:
             raise ValueError(f"encoder_dim must be a multiple of 32, got {value}")
         return value
+
+
+class ModelConfig(EncoderConfig):
+    """Encoder and regression heads."""
+
+    hidden_dim: int = Field(default=256, ge=1)
+    """Width of the regression heads."""
+    head_dropout: float = Field(default=0.2, ge=0, lt=1)
+    """Dropout of the regression heads."""

@@ -1,9 +1,6 @@
 """A run: the sections put together."""
 
-import hashlib
-import json
 from collections.abc import Collection
-from pathlib import Path
 from typing import Literal
 
 from pydantic import model_validator
@@ -16,15 +13,14 @@ from xec_pipeline.config.output import (
     DistributedConfig,
     ExportConfig,
     MlflowConfig,
-    check_run_name,
 )
 from xec_pipeline.config.reweighting import ReweightingConfig
-from xec_pipeline.config.section import Section
+from xec_pipeline.config.run_base import Run
 from xec_pipeline.config.tasks import TASK_NAMES, TasksConfig
 from xec_pipeline.config.training import TrainingConfig
 
 
-class RegressorRun(Section):
+class RegressorRun(Run):
     """Everything that decides what a regressor training does."""
 
     data: DataConfig = DataConfig()
@@ -58,22 +54,6 @@ class RegressorRun(Section):
             )
         return self
 
-    @property
-    def name(self) -> str:
-        """The run's name; `unnamed` outside the registry if the file gives none."""
-        return self.mlflow.run_name or "unnamed"
-
-    @property
-    def run_dir(self) -> Path:
-        """Folder of the run's artifacts."""
-        return Path(self.checkpoint.save_dir) / self.name
-
-    def named(self, name: str) -> "RegressorRun":
-        """Return this run under another name."""
-        return self.model_copy(
-            update={"mlflow": self.mlflow.model_copy(update={"run_name": check_run_name(name)})}
-        )
-
     def with_tasks(self, names: Collection[str]) -> "RegressorRun":
         """Return this run with exactly these tasks enabled."""
         switched = {
@@ -81,8 +61,3 @@ class RegressorRun(Section):
             for name in TASK_NAMES
         }
         return self.model_copy(update={"tasks": self.tasks.model_copy(update=switched)})
-
-    def digest(self) -> str:
-        """Return a short hash of everything that can change the trained weights."""
-        kept = self.model_dump(exclude={"mlflow", "checkpoint", "export"})
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from xec_pipeline.config.model import ModelConfig
+from xec_pipeline.config.model import EncoderConfig
 from xec_pipeline.config.normalization import NormalizationConfig
 from xec_pipeline.detector.layout import Layout
 from xec_pipeline.detector.sensors import N_SIPM
@@ -102,10 +102,10 @@ class XecV2Encoder(Encoder):
     """
 
     keeps_estimates = True
-    n_tokens = 9
+    token_names = ("inner", "us", "ds", "outer", "top", "bot", "window", "moments", "estimates")
 
     def __init__(
-        self, config: ModelConfig, layout: Layout, normalization: NormalizationConfig
+        self, config: EncoderConfig, layout: Layout, normalization: NormalizationConfig
     ) -> None:
         super().__init__()
         width = self.width = config.encoder_dim

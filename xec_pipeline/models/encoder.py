@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from xec_pipeline.config.model import ModelConfig
+from xec_pipeline.config.model import EncoderConfig
 from xec_pipeline.config.normalization import NormalizationConfig
 from xec_pipeline.detector.layout import Layout
 from xec_pipeline.models.blocks import ConvNeXtBlock, Fusion, channels_last
@@ -15,6 +15,8 @@ from xec_pipeline.models.hexnext import HexEncoder
 
 _RESIZED = (4, 4)
 """Cells of the last feature map of every rectangular face that reach its token."""
+_FINE_GRID_TOKENS = ("inner", "us", "ds", "outer", "top", "bot")
+_SPLIT_TOKENS = ("inner", "outer_coarse", "outer_center", "us", "ds", "top", "bot")
 
 
 class FaceBackbone(nn.Module):
@@ -74,11 +76,11 @@ class XecV1Encoder(Encoder):
         Value that marks an unusable time.
     """
 
-    def __init__(self, config: ModelConfig, layout: Layout, sentinel_time: float) -> None:
+    def __init__(self, config: EncoderConfig, layout: Layout, sentinel_time: float) -> None:
         super().__init__()
         self.width = config.encoder_dim
         self.split = config.outer_mode == "split"
-        self.n_tokens = 7 if self.split else 6
+        self.token_names = _SPLIT_TOKENS if self.split else _FINE_GRID_TOKENS
         maps = {"inner": layout.inner, "us": layout.us, "ds": layout.ds}
         maps |= {"top": layout.top, "bot": layout.bottom}
         if self.split:
@@ -139,7 +141,7 @@ class XecV1Encoder(Encoder):
 
 
 def build_encoder(
-    config: ModelConfig, layout: Layout, normalization: NormalizationConfig
+    config: EncoderConfig, layout: Layout, normalization: NormalizationConfig
 ) -> Encoder:
     """Return the encoder that `config.encoder` names.
 

@@ -11,17 +11,22 @@ class Encoder(nn.Module, abc.ABC):
 
     Attributes
     ----------
-    n_tokens
-        T.
+    token_names
+        What each of the T tokens stands for: a face, or something derived from all of them.
     width
         D.
     keeps_estimates
         The last token holds estimates on a linear scale, which a head may pass on.
     """
 
-    n_tokens: int
+    token_names: tuple[str, ...]
     width: int
     keeps_estimates: bool = False
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of tokens T."""
+        return len(self.token_names)
 
     @abc.abstractmethod
     def forward_features(

@@ -1,0 +1,106 @@
+"""Which sensors of an event are hidden: drawn per event, from its identity alone.
+
+The mask of an event depends on a seed, a draw (the epoch, or `FIXED_DRAW`), its run and its event
+number. It does not depend on the other events of the batch, on the rank or on the device, so that
+validation losses compare between epochs, and trainings with any number of ranks see the same masks.
+"""
+
+from typing import Final
+
+import torch
+
+FIXED_DRAW: Final = 0
+"""Draw of masks that never change; epochs count from 1."""
+
+_WORD_BITS: Final = 64
+_DIGITS: Final = 53
+"""Bits of the noise: as many as float64 holds."""
+_SPREAD: Final = 0x9E3779B97F4A7C15
+_MIX: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+_LAST_SHIFT: Final = 31
+_COUNT_TOLERANCE: Final = 1e-9
+"""Keeps products such as 0.29 * 100 = 28.999... from losing a sensor."""
+
+
+def event_keys(seed: int, draw: int, run_B: torch.Tensor, event_B: torch.Tensor) -> torch.Tensor:
+    """Return an int64 random word for each event (B,).
+
+    Parameters
+    ----------
+    seed
+        Root of all masks.
+    draw
+        Epoch from 1, or `FIXED_DRAW`.
+    run_B, event_B
+        Identity of the events, integers.
+    """
+    key_B = torch.full_like(run_B, _signed(seed), dtype=torch.int64)
+    for word in (torch.full_like(key_B, draw), run_B.long(), event_B.long()):
+        key_B = _mixed(key_B + _signed(_SPREAD) ^ word)
+    return key_B
+
+
+def sensor_noise(key_B: torch.Tensor, n_sensors: int) -> torch.Tensor:
+    """Return uniform random numbers in [0, 1) for each sensor of each event (B, S), float64.
+
+    Notes
+    -----
+    Counter mode of splitmix64 (Steele, Lea and Flood 2014), with the event's word as the start.
+    """
+    counter_S = torch.arange(1, n_sensors + 1, device=key_B.device) * _signed(_SPREAD)
+    words_BS = _mixed(key_B[:, None] + counter_S)
+    return _shifted(words_BS, _WORD_BITS - _DIGITS).double() * 2.0**-_DIGITS
+
+
+def draw_hidden(
+    noise_BS: torch.Tensor,
+    alive_BS: torch.Tensor,
+    ratio: float,
+    *,
+    favoured_BS: torch.Tensor | None = None,
+    favour: float = 1.0,
+) -> torch.Tensor:
+    """Choose floor(ratio * live sensors) sensors of each event, those with the smallest noise.
+
+    Parameters
+    ----------
+    noise_BS
+        Uniform random numbers (B, S).
+    alive_BS
+        Boolean (B, S): sensors that have a photon count, and so can be hidden. Whether a sensor
+        has a time plays no part.
+    ratio
+        Fraction of the live sensors to hide.
+    favoured_BS, favour
+        Boolean (B, S): sensors whose noise is divided by `favour`. Above 1 they are hidden more
+        often than the others; the number of hidden sensors stays.
+
+    Returns
+    -------
+    Tensor
+        Boolean (B, S), true where hidden.
+    """
+    if favoured_BS is not None and favour != 1.0:
+        noise_BS = torch.where(favoured_BS, noise_BS / favour, noise_BS)
+    order_BS = noise_BS.masked_fill(~alive_BS, float("inf")).argsort(dim=1, stable=True)
+    count_B = torch.floor(alive_BS.sum(dim=1).double() * ratio + _COUNT_TOLERANCE)
+    is_first_BS = torch.arange(noise_BS.shape[1], device=noise_BS.device) < count_B[:, None]
+    return torch.zeros_like(alive_BS).scatter(1, order_BS, is_first_BS)
+
+
+def _mixed(words: torch.Tensor) -> torch.Tensor:
+    """Return the words with their bits mixed; arithmetic is modulo 2^64."""
+    for shift, factor in _MIX:
+        words = (words ^ _shifted(words, shift)) * _signed(factor)
+    return words ^ _shifted(words, _LAST_SHIFT)
+
+
+def _shifted(words: torch.Tensor, n_bits: int) -> torch.Tensor:
+    """Return the words shifted right with zeros coming in; int64 would repeat the sign."""
+    return (words >> n_bits) & ((1 << (_WORD_BITS - n_bits)) - 1)
+
+
+def _signed(word: int) -> int:
+    """Return the int64 with the bits of an unsigned word."""
+    word %= 1 << _WORD_BITS
+    return word - (1 << _WORD_BITS) if word >> (_WORD_BITS - 1) else word
