@@ -36,7 +36,7 @@ class LossBalance(nn.Module):
         """Return s and the factor exp(-s) / 2 of every task by their names in MLflow."""
         found: dict[str, float] = {}
         for task, log_var in self.log_vars.items():
-            found[f"task/{task}_log_var"] = float(log_var)
+            found[f"task/{task}_log_var"] = float(log_var.detach())
             found[f"task/{task}_weight"] = float(0.5 * torch.exp(-log_var.detach()))
         return found
 

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from xec_pipeline.config.data import DataConfig
+from xec_pipeline.config.reweighting import ReweightingConfig
+from xec_pipeline.data.reweighting import event_weights
 from xec_pipeline.data.root_io import write_tree
 from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.data.shards import build_shards, open_shards
@@ -150,3 +152,67 @@ def test_the_same_seed_gives_the_same_training(tiny_shards: ShardSet, tmp_path: 
         for i, seed in enumerate((5, 5, 6))
     ]
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_weights_of_events_act_in_training_only(tiny_shards: ShardSet, tmp_path: Path):
+    run = tiny_run(
+        tmp_path,
+        reweighting={"energy": {"enabled": True, "nbins": 12}, "max_weight": 2.0},
+        data={"fiducial": {"enabled": True, "u_max": 15.0}},
+    )
+    stage = stage_of(run, tiny_shards)
+    plain = stage_of(run.model_copy(update={"reweighting": ReweightingConfig()}), tiny_shards)
+    chosen = stage._train.chosen_targets()
+    assert len(chosen["energy"]) < tiny_shards.n_events
+    weights = event_weights(chosen, run.reweighting)
+    assert weights is not None
+    assert weights.mean() == pytest.approx(1)
+    assert 1.2 < weights.max() <= 2
+    by_event = dict(zip(stage._train.chosen.tolist(), weights, strict=True))
+    seen = 0
+    with torch.no_grad():
+        for weighted, other in zip(stage.batches(1, 0), plain.batches(1, 0), strict=True):
+            expected = [by_event[event] for event in weighted.index_B.tolist()]
+            ratio = stage.event_losses(stage.model, weighted) / plain.event_losses(
+                plain.model, other
+            )
+            assert ratio.numpy() == pytest.approx(expected, rel=1e-4)
+            seen += len(expected)
+    assert seen == len(weights)
+    assert stage.validate(stage.model).loss == plain.validate(plain.model).loss
+
+
+def test_weights_from_a_target_without_truth_are_refused(
+    tmp_path: Path, event_factory: Callable[..., Any]
+):
+    events = event_factory(6, seed=3)
+    events["energyTruth"][:] = 1e10
+    run = tiny_run(
+        tmp_path / "run",
+        tasks={"energy": {"enabled": False}},
+        reweighting={"energy": {"enabled": True}},
+    )
+    with pytest.raises(DataError, match=r"reweighting\.energy\.enabled needs the truth of energy"):
+        stage_of(run, shards_of(tmp_path, events))
+
+
+def test_a_logarithm_is_learned_and_predictions_are_physical(tiny_shards: ShardSet, tmp_path: Path):
+    logarithmic = {"enabled": True, "log_transform": True}
+    run = tiny_run(tmp_path, tasks={"energy": logarithmic}, training={"epochs": 1})
+    fitted = fit(run, tiny_shards)
+    energy = torch.from_numpy(fitted.stage._train.chosen_targets()["energy"])
+    standard = fitted.stage.scaling.standardize("energy", energy)
+    logarithm = torch.log(energy)
+    expected = (logarithm - logarithm.mean()) / logarithm.std(correction=0)
+    assert standard.numpy() == pytest.approx(expected.numpy(), abs=1e-4)
+    table = fitted.tables[1]
+    assert table["true_energy"] == pytest.approx(energy[:, 0].numpy(), rel=1e-6)
+    assert 0.3 * table["true_energy"].min() < table["pred_energy"].min()
+    assert table["pred_energy"].max() < 3 * table["true_energy"].max()
+
+
+def test_a_logarithm_of_negative_values_names_the_option(tiny_shards: ShardSet, tmp_path: Path):
+    logarithmic = {"enabled": True, "log_transform": True}
+    run = tiny_run(tmp_path, tasks={"uvwFI": logarithmic})
+    with pytest.raises(DataError, match=r"tasks\.uvwFI\.log_transform needs positive values.* cm"):
+        stage_of(run, tiny_shards)
