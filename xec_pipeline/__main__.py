@@ -5,10 +5,20 @@ import logging
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 
 from xec_pipeline.errors import XecError
 
-COMMANDS = ("simulate", "shards", "train", "validate", "plots", "export", "inspect")
+COMMANDS = (
+    "simulate",
+    "shards",
+    "train",
+    "validate",
+    "plots",
+    "export",
+    "inspect",
+    "import-checkpoint",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,9 +33,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="store_true", help="log more")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name in COMMANDS:
-        module = import_module(f"xec_pipeline.cli.{name}")
-        module.add_parser(subparsers)
+        _module(name).add_parser(subparsers)
     return parser
+
+
+def _module(command: str) -> ModuleType:
+    return import_module(f"xec_pipeline.cli.{command.replace('-', '_')}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.DEBUG if args.verbose else logging.INFO, format="%(levelname)s %(message)s"
     )
-    command = import_module(f"xec_pipeline.cli.{args.command}")
+    command = _module(args.command)
     try:
         return int(command.run(args))
     except XecError as error:

@@ -3,17 +3,20 @@
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from xec_pipeline.config.legacy import Kind, modernized
+from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.output import check_run_name
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.config.section import Section
 from xec_pipeline.errors import ConfigError, did_you_mean
+
+RunT = TypeVar("RunT", RegressorRun, MaeRun)
 
 
 def preset_names() -> list[str]:
@@ -46,17 +49,15 @@ def load_regressor_run(
         If the source does not exist, is not YAML, or holds an unknown key or a wrong value.
         The message names the file, the key and what is near.
     """
-    tree, label = _read(source, "regressor")
-    for key, value in (overrides or {}).items():
-        _set(tree, key, value)
-    run = validate(RegressorRun, tree, label)
-    try:
-        return run if run.mlflow.run_name else run.named(check_run_name(Path(label).stem))
-    except ValueError as error:
-        raise ConfigError(f"{label}: {error}") from None
+    return _load(RegressorRun, "regressor", source, overrides)
 
 
-def validate(kind: type[RegressorRun], tree: Mapping[str, Any], label: str) -> RegressorRun:
+def load_mae_run(source: str | Path, overrides: Mapping[str, Any] | None = None) -> MaeRun:
+    """Read, override and check a masked-autoencoder run; see `load_regressor_run`."""
+    return _load(MaeRun, "mae", source, overrides)
+
+
+def validate(kind: type[RunT], tree: Mapping[str, Any], label: str) -> RunT:
     """Build a run from a nested mapping; turn pydantic's report into one ConfigError."""
     try:
         return kind.model_validate(tree)
@@ -78,6 +79,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise ConfigError(f"{path}: expected sections such as 'data:', got {type(loaded).__name__}")
     return loaded
+
+
+def _load(
+    kind: type[RunT], name: Kind, source: str | Path, overrides: Mapping[str, Any] | None
+) -> RunT:
+    tree, label = _read(source, name)
+    for key, value in (overrides or {}).items():
+        _set(tree, key, value)
+    run = validate(kind, tree, label)
+    try:
+        return run if run.mlflow.run_name else run.named(check_run_name(Path(label).stem))
+    except ValueError as error:
+        raise ConfigError(f"{label}: {error}") from None
 
 
 def _read(source: str | Path, kind: Kind) -> tuple[dict[str, Any], str]:

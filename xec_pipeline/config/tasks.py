@@ -43,6 +43,9 @@ class TimingTaskConfig(TaskConfig):
 
     reference: Literal["emission", "interaction"] = "interaction"
     """At the target (`timeTruth`), or at the first interaction (plus |xyzTruth - xyzVTX| / c)."""
+    origin: Literal["first_sensor", "none"] = "first_sensor"
+    """What the network's time counts from: the earliest sensor time of the event, or nothing, as in
+    networks of the earlier system."""
 
 
 class TasksConfig(Section):

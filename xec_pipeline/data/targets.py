@@ -175,18 +175,22 @@ def absolute_time_ns(columns: Columns, run: RegressorRun) -> Values:
     return time_ns
 
 
-def time_offset_ns(columns: Columns) -> Values:
-    """Return the time that was subtracted from every sensor of an event [ns], shape (N,)."""
-    return _measured(columns["time_min_used"]) * NS_PER_S
+def time_offset_ns(columns: Columns, run: RegressorRun) -> Values:
+    """Return what the network's time of each event counts from [ns], shape (N,).
+
+    It is the time that was subtracted from every sensor, or 0 with `tasks.timing.origin: none`.
+    """
+    subtracted = _measured(columns["time_min_used"]) * NS_PER_S
+    return subtracted if run.tasks.timing.origin == "first_sensor" else np.zeros_like(subtracted)
 
 
-def timing_training_target(absolute_ns: Values, columns: Columns) -> Values:
+def timing_training_target(absolute_ns: Values, columns: Columns, run: RegressorRun) -> Values:
     """Return what the time head learns [ns]: the absolute time minus the earliest sensor time.
 
     The sensors show times relative to the earliest one, so the event's offset cannot be seen in
     them and only this difference can be learned. Shapes (N, 1) or (N,) are kept.
     """
-    offset = time_offset_ns(columns)
+    offset = time_offset_ns(columns, run)
     return absolute_ns - offset.reshape(absolute_ns.shape)
 
 

@@ -242,7 +242,8 @@ def _kind_by_names(content: Mapping[str, Any]) -> str:
     if any(name.startswith("heads.") for name in names):
         return "regressor"
     if any(name.startswith("encoder.") for name in names):
-        return "inpainter" if any("head" in name for name in names) else "mae"
+        has_heads = any(name.startswith(("head_", "cross_attn_head.")) for name in names)
+        return "inpainter" if has_heads else "mae"
     return "foreign"
 
 

@@ -19,10 +19,10 @@ def f32(values):
     return np.array(values, dtype=np.float32)
 
 
-def run_with(unit="ns", reference="emission"):
+def run_with(unit="ns", reference="emission", origin="first_sensor"):
     tasks = TasksConfig(
         energy=TaskConfig(enabled=True),
-        timing=TimingTaskConfig(enabled=True, reference=reference),
+        timing=TimingTaskConfig(enabled=True, reference=reference, origin=origin),
     )
     return RegressorRun(data=DataConfig(truth_time_unit=unit), tasks=tasks)
 
@@ -82,11 +82,20 @@ def test_interaction_is_later_by_the_flight_of_the_photon():
 def test_training_target_is_relative_to_the_first_sensor():
     columns = {"timeTruth": f32([12.5, 3.0]), "time_min_used": f32([10e-9, 1e10])}
     absolute = target_values("timing", columns, run_with())
-    relative = timing_training_target(absolute, columns)
+    relative = timing_training_target(absolute, columns, run_with())
     assert relative.shape == (2, 1)
     assert relative[0, 0] == pytest.approx(2.5)
     assert np.isnan(relative[1, 0])
-    np.testing.assert_allclose(relative[:1, 0] + time_offset_ns(columns)[:1], absolute[:1, 0])
+    offset = time_offset_ns(columns, run_with())
+    np.testing.assert_allclose(relative[:1, 0] + offset[:1], absolute[:1, 0])
+
+
+def test_a_network_of_the_earlier_system_tells_the_time_itself():
+    columns = {"timeTruth": f32([12.5]), "time_min_used": f32([10e-9])}
+    run = run_with(reference="emission", origin="none")
+    assert time_offset_ns(columns, run) == 0
+    absolute = target_values("timing", columns, run)
+    assert timing_training_target(absolute, columns, run) == 12.5
 
 
 def test_arrays_of_the_file_are_not_changed():

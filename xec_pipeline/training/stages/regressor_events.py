@@ -158,7 +158,7 @@ def prediction_columns(events: RegressorEvents, predicted: Table, run: Regressor
     for task in run.tasks.active:
         pred = predicted[task][order].astype(np.float64)
         if task == "timing":
-            pred = pred + time_offset_ns(columns)[:, None]
+            pred = pred + time_offset_ns(columns, run)[:, None]
         table |= dict(zip(TARGETS[task].csv_pred, pred.T, strict=True))
         if f"sigma_{task}" in predicted:
             sigma = predicted[f"sigma_{task}"][order].astype(np.float64)
@@ -169,7 +169,7 @@ def prediction_columns(events: RegressorEvents, predicted: Table, run: Regressor
 def _learned(task: str, shards: ShardSet, run: RegressorRun) -> NDArray[np.float32]:
     values: Values = target_values(task, shards.columns, run)
     if task == "timing":
-        values = timing_training_target(values, shards.columns)
+        values = timing_training_target(values, shards.columns, run)
     return values.astype(np.float32)
 
 
