@@ -13,6 +13,7 @@ import onnx
 import torch
 
 from xec_pipeline.atomic import replacing
+from xec_pipeline.errors import CheckpointError
 from xec_pipeline.export.graph import ExportGraph, NormalizedGraph, RawGraph
 from xec_pipeline.export.metadata import file_metadata
 from xec_pipeline.export.parity import Parity, check_parity
@@ -75,6 +76,7 @@ def export_onnx(
         If a file does not reproduce the checkpoint; then neither file is written.
     """
     model = load_regressor_for_inference(checkpoint_path, use_ema=use_ema)
+    _check_time(model, checkpoint_path)
     physical = PhysicalRegressor(model.normalizer, model.regressor, model.scaling).eval()
     with torch.no_grad():
         x = physical.normalizer(torch.from_numpy(npho), torch.from_numpy(time_s)).numpy()
@@ -98,6 +100,16 @@ def export_onnx(
 def raw_variant(path: Path) -> Path:
     """Return the name of the file for raw inputs: `model.onnx` to `model_raw.onnx`."""
     return path.with_name(f"{path.stem}_raw{path.suffix}")
+
+
+def _check_time(model: InferenceModel, path: Path) -> None:
+    tasks = model.run.tasks
+    if "timing" in tasks.active and tasks.timing.origin == "none":
+        raise CheckpointError(
+            f"{path}: its network tells the time without reference to time_min_used, expected one "
+            "whose time counts from there, as the output relative_time_ns says; import the "
+            "checkpoint with --tasks and without timing"
+        )
 
 
 def _trace(graph: ExportGraph, path: Path, inputs: Sequence[F32]) -> None:

@@ -14,6 +14,7 @@ from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.detector.layout import LEGACY, PHYSICAL
 from xec_pipeline.errors import CheckpointError, ConfigError
+from xec_pipeline.export.onnx import export_onnx
 from xec_pipeline.models.encoder import build_encoder
 from xec_pipeline.models.mae import build_mae
 from xec_pipeline.models.regressor import PhysicalRegressor, Regressor
@@ -23,6 +24,7 @@ from xec_pipeline.training.checkpoint import (
     load_weights,
 )
 from xec_pipeline.training.legacy_checkpoint import ImportOptions, import_checkpoint
+from xec_pipeline.training.transfer import load_encoder, read_encoder
 from xec_pipeline_tests.models.deterministic import (
     mask,
     masked_input,
@@ -213,6 +215,29 @@ def test_an_encoder_alone_is_imported(tmp_path: Path, caplog: pytest.LogCaptureF
     assert "weights alone; a run that starts from them must have the normalization" in caplog.text
 
 
+def test_an_imported_encoder_starts_a_regressor_with_its_layout(tmp_path: Path):
+    old = write_earlier(
+        tmp_path / "o.pth",
+        earlier_state(mae(), "encoder."),
+        flat_config("mae", dim_feedforward=256),
+    )
+    import_checkpoint(old, tmp_path / "n.pth", "encoder")
+    model = {"encoder_dim": 64, "num_fusion_layers": 1, "outer_fine_pool": (2, 2)}
+    tree = {
+        "normalization": NORMALIZATION.model_dump(),
+        "model": {**model, "layout": "legacy"},
+        "tasks": {"energy": {"enabled": True}},
+    }
+    run = RegressorRun.model_validate(tree)
+    pretrained = read_encoder(tmp_path / "n.pth")
+    started = encoder()
+    load_encoder(started, pretrained, run)
+    assert torch.equal(started.pos_embed, mae().encoder.pos_embed)
+    other = RegressorRun.model_validate({**tree, "model": model})
+    with pytest.raises(CheckpointError, match="layout is legacy in the file, physical in the run"):
+        load_encoder(started, pretrained, other)
+
+
 def test_an_encoder_is_cut_out_of_a_mae(tmp_path: Path):
     state = earlier_state(mae(), "encoder.")
     ema = averaged({k: v + 1 if v.is_floating_point() else v for k, v in state.items()})
@@ -339,6 +364,10 @@ def test_the_command_converts(
     assert "heads left behind: angle, angleVec, n_gamma, timing" in caplog.text
     assert "it was MLflow run 0a1b2c" in caplog.text
     assert load_regressor_for_inference(out).run.tasks.active == ("energy", "uvwFI")
+    assert main([*arguments]) == 0
+    events = np.ones((2, 4760), dtype="f4")
+    with pytest.raises(CheckpointError, match="tells the time without reference to time_min_used"):
+        export_onnx(out, tmp_path / "model.onnx", events, events)
     bad = tmp_path / "bad.yaml"
     bad.write_text(yaml.safe_dump({"trainng": {}}))
     assert main([*arguments, "--config", str(bad)]) == 2
