@@ -18,6 +18,17 @@ LEAST_GAIN: Final = 1e-4
 """Relative change of the validation loss that plateau takes for progress."""
 
 
+_ALWAYS_MATTERS: Final = ("scheduler", "lr", "warmup_epochs", "start_epoch")
+_MATTERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "none": (),
+    "cosine": ("lr_min", "epochs"),
+    "cosine_restarts": ("lr_min", "restart_period", "restart_mult"),
+    "onecycle": ("pct_start", "epochs"),
+    "plateau": ("lr_min", "patience", "factor"),
+}
+"""Options that change the curve, by schedule."""
+
+
 class Schedule:
     """Learning rate as a continuous function of the epoch, applied before every optimizer step.
 
@@ -108,7 +119,8 @@ class Schedule:
             If `state` is not of this class.
         """
         shape = {name: state[name] for name in self._shape}
-        differs = shape != self._shape
+        matters = (*_ALWAYS_MATTERS, *_MATTERS[shape["scheduler"]])
+        differs = any(shape[name] != self._shape[name] for name in matters)
         self._shape, self._plateau = shape, dict(state["plateau"])
         return differs
 

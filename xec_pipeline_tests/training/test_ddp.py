@@ -1,10 +1,6 @@
 """Two ranks see every event once and learn exactly what one rank with the doubled batch learns."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,13 +12,13 @@ from xec_pipeline.config.data import DataConfig
 from xec_pipeline.data.root_io import write_tree
 from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.data.shards import build_shards, open_shards
+from xec_pipeline_tests.training.ranks import run_two_ranks
 from xec_pipeline_tests.training.tiny import Fitted, fit, tiny_run
 
 pytestmark = pytest.mark.ddp
 
 COUNTS = (19, 4, 14)
 """Events per file; 37 in all, so that batches of the ranks differ in size."""
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -45,31 +41,8 @@ def one_rank(uneven: ShardSet, tmp_path_factory: pytest.TempPathFactory) -> Fitt
 def two_ranks(uneven: ShardSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder with what both ranks wrote."""
     out_dir = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    ranks = [start_rank(rank, port, uneven.path, out_dir) for rank in (0, 1)]
-    outputs = [rank.communicate(timeout=200)[0] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(outputs)
+    run_two_ranks("ddp_rank", uneven.path, out_dir)
     return out_dir
-
-
-def start_rank(rank: int, port: int, shard_dir: Path, out_dir: Path) -> "subprocess.Popen[str]":
-    environment = {
-        **os.environ,
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "GLOO_SOCKET_IFNAME": "lo",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
-    }
-    module = "xec_pipeline_tests.training.ddp_rank"
-    command = [sys.executable, "-m", module, str(shard_dir), str(out_dir)]
-    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen(command, env=environment, text=True, **streams)
 
 
 def read(folder: Path, rank: int) -> dict[str, Any]:

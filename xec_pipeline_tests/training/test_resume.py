@@ -8,34 +8,27 @@ import torch
 from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.errors import CheckpointError, ConfigError, OutputError
 from xec_pipeline.training.checkpoint import Checkpoint, load_checkpoint, write_checkpoint
+from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.guard import StopSignal
-from xec_pipeline.training.stages.regressor import RegressorStage
+from xec_pipeline.training.loop import Trainer
+from xec_pipeline.training.reporting import SilentReporter
 from xec_pipeline.training.start import choose_start, clear_run
-from xec_pipeline_tests.training.tiny import Fitted, fit, tiny_run
+from xec_pipeline_tests.training.linear_stage import LinearStage
+from xec_pipeline_tests.training.tiny import (
+    Curve,
+    Fitted,
+    balanced_run,
+    fit,
+    largest_difference,
+    stop_after,
+    tiny_run,
+)
 
 DROPOUT = {"dropout": 0.1, "head_dropout": 0.2, "drop_path_rate": 0.1}
 
 
-def largest_difference(first: Checkpoint, second: Checkpoint) -> float:
-    pairs = [(first.model_state_dict, second.model_state_dict)]
-    pairs.append((first.ema_state_dict or {}, second.ema_state_dict or {}))
-    return max(float((a[n].double() - b[n].double()).abs().max()) for a, b in pairs for n in a)
-
-
 def last(folder: Path) -> Path:
     return folder / "tiny" / "checkpoint_last.pth"
-
-
-def stop_after(n_steps: int, stop: StopSignal, stage: RegressorStage) -> None:
-    """Make `stage` ask for a stop in its step `n_steps`."""
-    original, count = stage.event_losses, [0]
-
-    def counted(network, batch):
-        count[0] += 1
-        stop.requested = count[0] >= n_steps
-        return original(network, batch)
-
-    stage.event_losses = counted  # type: ignore[method-assign]  # the test plays the signal
 
 
 @pytest.mark.parametrize("n_steps", [6, 9], ids=["between epochs", "within an epoch"])
@@ -55,6 +48,57 @@ def test_resuming_equals_never_having_stopped(tmp_path: Path, tiny_shards: Shard
     assert largest_difference(first, second) < 1e-6
     for name in ("train/loss", "val/loss", "lr", "train/grad_norm_max"):
         assert resumed.curve.epochs[2][name] == pytest.approx(whole.curve.epochs[2][name], rel=1e-6)
+
+
+def test_all_that_is_learned_or_weighted_goes_on(tmp_path: Path, tiny_shards: ShardSet):
+    training = {"epochs": 2, "grad_accum_steps": 4}
+    whole = fit(balanced_run(tmp_path / "a", training=training), tiny_shards)
+    stop = StopSignal()
+    run = balanced_run(tmp_path / "b", training=training)
+    fit(run, tiny_shards, stop=stop, on_stage=lambda s: stop_after(9, stop, s))
+    options = {"resume_from": str(last(tmp_path / "b"))}
+    run = balanced_run(tmp_path / "b", training=training, checkpoint=options)
+    resumed = fit(run, tiny_shards)
+    first, second = load_checkpoint(last(tmp_path / "a")), load_checkpoint(last(tmp_path / "b"))
+    assert first.scheduler_state_dict == second.scheduler_state_dict
+    assert largest_difference(first, second) < 1e-6
+    for name in ("train/loss", "val/loss", "task/energy_log_var"):
+        assert resumed.curve.epochs[2][name] == pytest.approx(whole.curve.epochs[2][name], rel=1e-6)
+
+
+SCHEDULERS = ("none", "cosine", "cosine_restarts", "onecycle", "plateau")
+X = torch.linspace(-2, 3, 23)[:, None]
+
+
+def linear(folder: Path, scheduler: str, stop_at: int | None = None, **checkpoint) -> Checkpoint:
+    """Train a line for three epochs of four steps, or until its step `stop_at`; return the end."""
+    training = {"lr_scheduler": scheduler, "lr": 0.1, "lr_patience": 0, "grad_accum_steps": 2}
+    training |= {"lr_restart_period": 1, "warmup_epochs": 0.6}
+    stage = LinearStage(X, 2 * X[:, 0] + 0.1, [4, 4, 4, 4, 4, 2, 1])
+    stop = StopSignal()
+    if stop_at is not None:
+        stop_after(2 * stop_at, stop, stage)
+    run = tiny_run(folder, training=training, checkpoint=checkpoint)
+    made = Trainer(stage, run, DistContext(), reporter=SilentReporter(), tracker=Curve(), stop=stop)
+    if run.checkpoint.resume_from is not None:
+        made.resume(load_checkpoint(last(folder)), last(folder))
+    made.fit()
+    return load_checkpoint(last(folder))
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_stopping_after_any_step_changes_nothing(tmp_path: Path, scheduler: str):
+    whole = linear(tmp_path / "whole", scheduler)
+    assert whole.global_step == 12
+    for step in range(1, 11):
+        folder = tmp_path / str(step)
+        # The last step of an epoch has a single batch left, so that epochs end at 4 and 8 steps.
+        broken = linear(folder, scheduler, stop_at=step)
+        assert broken.global_step < 12
+        resumed = linear(folder, scheduler, resume_from=str(last(folder)))
+        assert largest_difference(whole, resumed) < 1e-6
+        assert resumed.scheduler_state_dict == whole.scheduler_state_dict
+        assert resumed.best_val == pytest.approx(whole.best_val, rel=1e-6)
 
 
 def resumed_run(trained: Fitted, folder: Path, epochs: int, **checkpoint):

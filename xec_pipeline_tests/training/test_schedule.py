@@ -189,3 +189,7 @@ def test_a_resumed_schedule_keeps_its_curve_and_says_if_the_configured_one_diffe
     assert second.load_state_dict(first.state_dict())
     assert second.lr(10) == first.lr(10)
     assert not Schedule(config()).load_state_dict(first.state_dict())
+    # What does not touch the curve is no difference.
+    assert not Schedule(config(lr_patience=1)).load_state_dict(first.state_dict())
+    longer = Schedule(config(lr_scheduler="none", epochs=40))
+    assert not longer.load_state_dict(Schedule(config(lr_scheduler="none")).state_dict())

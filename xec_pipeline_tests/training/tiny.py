@@ -8,7 +8,7 @@ from typing import Any
 from xec_pipeline.config.loader import validate
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.data.shard_set import ShardSet
-from xec_pipeline.training.checkpoint import load_checkpoint
+from xec_pipeline.training.checkpoint import Checkpoint, load_checkpoint
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.guard import StopSignal
 from xec_pipeline.training.loop import FitResult, Trainer
@@ -45,6 +45,37 @@ def tiny_run(save_dir: Path, **changes: dict[str, Any]) -> RegressorRun:
     for section, values in changes.items():
         tree[section] = {**tree.get(section, {}), **values}
     return validate(RegressorRun, tree, "tiny")
+
+
+def balanced_run(save_dir: Path, **changes: dict[str, Any]) -> RegressorRun:
+    """Return a tiny run with all that is learned or weighted beside the network."""
+    likelihood = {"enabled": True, "loss_fn": "gaussian_nll", "loss_beta": 0.5}
+    training = {"lr_scheduler": "plateau", "lr_patience": 0}
+    changes["training"] = training | changes.get("training", {})
+    reweighting = {"energy": {"enabled": True, "nbins": 12}, "max_weight": 2.0}
+    run = tiny_run(save_dir, tasks={"uvwFI": likelihood}, reweighting=reweighting, **changes)
+    return run.model_copy(update={"loss_balance": "auto"})
+
+
+def largest_difference(first: Checkpoint, second: Checkpoint) -> float:
+    """Return the largest difference of weights, averages and learned weights of tasks."""
+    pairs = [
+        (getattr(first, name) or {}, getattr(second, name) or {})
+        for name in ("model_state_dict", "ema_state_dict", "objective_state_dict")
+    ]
+    return max(float((a[n].double() - b[n].double()).abs().max()) for a, b in pairs for n in a)
+
+
+def stop_after(n_steps: int, stop: StopSignal, stage: Any) -> None:
+    """Make `stage` ask for a stop in its batch `n_steps`."""
+    original, count = stage.event_losses, [0]
+
+    def counted(network: Any, batch: Any) -> Any:
+        count[0] += 1
+        stop.requested = count[0] >= n_steps
+        return original(network, batch)
+
+    stage.event_losses = counted
 
 
 class Curve(NullTracker):
