@@ -51,8 +51,10 @@ def test_the_cap_holds_and_the_mean_stays_one():
 def test_targets_multiply_and_the_product_has_mean_one():
     random = np.random.default_rng(2)
     targets = {"energy": random.exponential(size=(500, 1)), "uvwFI": random.normal(size=(500, 3))}
-    options = {"energy": {"enabled": True, "nbins": 4}}
-    options["uvwFI"] = {"enabled": True, "nbins_2d": (3, 9)}
+    options = {
+        "energy": {"enabled": True, "nbins": 4},
+        "uvwFI": {"enabled": True, "nbins_2d": (3, 9)},
+    }
     weights = event_weights(targets, config(**options, max_weight=1000))
     assert weights is not None
     product = flattening_weights(targets["energy"], [4])
