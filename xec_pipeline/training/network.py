@@ -1,4 +1,4 @@
-"""The model as it is called in training: copied to the ranks, compiled."""
+"""The model as it is called in training: copied to the ranks, compiled, in short floats."""
 
 import inspect
 from typing import Any, cast
@@ -34,3 +34,9 @@ def compiled(network: nn.Module, config: TrainingConfig, dist: DistContext) -> n
             network, mode=config.compile, fullgraph=config.compile_fullgraph, dynamic=False
         ),
     )
+
+
+def mixed_precision(config: TrainingConfig, dist: DistContext) -> torch.autocast:
+    """Return bfloat16 autocast as configured; it does nothing on the CPU."""
+    device = dist.device.type
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=config.amp and device == "cuda")

@@ -19,6 +19,7 @@ from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.loss_balance import balanced, build_balance
 from xec_pipeline.training.losses import TargetUnits, check_loss, event_loss
 from xec_pipeline.training.metrics import task_metrics
+from xec_pipeline.training.network import mixed_precision
 from xec_pipeline.training.seeding import seed_weights
 from xec_pipeline.training.stage import Table, Validation
 from xec_pipeline.training.stages.regressor_events import (
@@ -127,7 +128,7 @@ class RegressorStage:
         """Return each event's share of the objective, (B,) float32."""
         npho = self._with_dropout(batch.npho_BS)
         inputs = self._normalizer.from_ns(npho, batch.time_ns_BS)
-        with self._autocast():
+        with mixed_precision(self._run.training, self._dist):
             outputs = network(inputs)
         shares = {
             task: loss / self._labelled_shares[task]
@@ -199,11 +200,6 @@ class RegressorStage:
         if rate == 0:
             return npho
         return npho.masked_fill(torch.rand_like(npho) < rate, float("nan"))
-
-    def _autocast(self) -> torch.autocast:
-        device = self._dist.device.type
-        enabled = self._run.training.amp and device == "cuda"
-        return torch.autocast(device, dtype=torch.bfloat16, enabled=enabled)
 
     def _task_losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Return the loss of each event by task, (B,), 0 where the event has no truth for it."""

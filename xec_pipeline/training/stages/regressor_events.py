@@ -20,6 +20,7 @@ from xec_pipeline.data.targets import (
 )
 from xec_pipeline.errors import DataError
 from xec_pipeline.training.stage import Table
+from xec_pipeline.training.stages.event_names import event_names
 
 Values = NDArray[np.float64]
 
@@ -58,12 +59,7 @@ class RegressorEvents:
 
     def names(self, events: Sequence[int]) -> list[str]:
         """Return run, event, entry and file of events, for messages."""
-        columns, sources = self.shards.columns, self.shards.manifest.sources
-        return [
-            f"run {columns['run'][event]} event {columns['event'][event]} "
-            f"(entry {columns['entry'][event]} of {sources[columns['source'][event]].source})"
-            for event in events
-        ]
+        return event_names(self.shards, events)
 
 
 def select_events(shards: ShardSet, run: RegressorRun) -> RegressorEvents:

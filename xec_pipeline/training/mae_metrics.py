@@ -1,0 +1,135 @@
+"""What is logged of a masked autoencoder: sums over events and sensors, divided once at the end."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from xec_pipeline.training.distributed import DistContext
+from xec_pipeline.training.mae_losses import FACES, FeatureLoss, SensorTruth
+
+
+class MaeSums:
+    """Running sums on one rank, in float64; they stay on the device until asked for.
+
+    Parameters
+    ----------
+    features
+        What is predicted.
+    device
+        Where the batches are.
+    """
+
+    def __init__(self, features: Sequence[str], device: torch.device) -> None:
+        self._features = tuple(features)
+        names = ["events", "total", "hidden", "alive"]
+        for feature in features:
+            names += [f"{feature}/{face}" for face in FACES]
+            names += [f"{feature}/{kind}" for kind in ("sensors", "absolute", "squared")]
+        self._names = names
+        self._values = torch.zeros(len(names), dtype=torch.float64, device=device)
+
+    def add(
+        self,
+        event_loss: Tensor,
+        weight: Tensor,
+        losses: Mapping[str, FeatureLoss],
+        truth: SensorTruth,
+        is_hidden: Tensor,
+    ) -> None:
+        """Add the events of a batch.
+
+        Parameters
+        ----------
+        event_loss
+            Objective of each event, weighted.
+        weight
+            Weights of the events.
+        losses
+            Losses of each feature, not weighted.
+        truth
+            Says which sensors are alive.
+        is_hidden
+            Which of them were hidden.
+        """
+        parts = [
+            weight.new_full((1,), len(event_loss)),
+            event_loss.sum(dtype=torch.float64)[None],
+            is_hidden.sum()[None],
+            truth.alive.sum()[None],
+        ]
+        for feature in self._features:
+            loss = losses[feature]
+            error = torch.where(loss.used, loss.error, 0.0)
+            parts.append((weight[:, None] * loss.faces).sum(dim=0, dtype=torch.float64))
+            parts.append(loss.used.sum()[None])
+            parts.append(error.abs().sum(dtype=torch.float64)[None])
+            parts.append(error.square().sum(dtype=torch.float64)[None])
+        self._values += torch.cat([part.detach().double() for part in parts])
+
+    def over_ranks(self, dist: DistContext) -> "MaeTotals":
+        """Return the sums over all ranks; every rank must call it."""
+        named = dict(zip(self._names, self._values.tolist(), strict=True))
+        return MaeTotals(self._features, dist.sum_over_ranks(named))
+
+
+class MaeTotals:
+    """Sums over all ranks, as metrics.
+
+    Attributes
+    ----------
+    n_events
+        Events that were added.
+    """
+
+    def __init__(self, features: Sequence[str], sums: Mapping[str, float]) -> None:
+        self._features = tuple(features)
+        self._sums = sums
+        self.n_events = int(sums["events"])
+
+    @property
+    def loss(self) -> float:
+        """Mean objective of an event."""
+        return self._sums["total"] / self.n_events
+
+    def losses(self, prefix: str, *, by_face: bool) -> dict[str, float]:
+        """Return the mean losses of an event.
+
+        Parameters
+        ----------
+        prefix
+            `train/` or `val/`.
+        by_face
+            Also those of the single faces, whose sum is the loss of the feature.
+
+        Returns
+        -------
+        dict
+            `total_loss` with all weights; `npho_loss` and `time_loss` (also as `loss_npho` and
+            `loss_time`) and `loss_{face}_{feature}` without the weights of the features.
+        """
+        metrics = {f"{prefix}total_loss": self.loss}
+        for feature in self._features:
+            faces = {face: self._sums[f"{feature}/{face}"] / self.n_events for face in FACES}
+            total = sum(faces.values())
+            metrics |= {f"{prefix}{feature}_loss": total, f"{prefix}loss_{feature}": total}
+            if by_face:
+                metrics |= {f"{prefix}loss_{f}_{feature}": loss for f, loss in faces.items()}
+        if self._sums["alive"]:
+            ratio = self._sums["hidden"] / self._sums["alive"]
+            metrics[f"{prefix}actual_mask_ratio"] = ratio
+        return metrics
+
+    def errors(self, prefix: str) -> dict[str, float]:
+        """Return mean absolute and root-mean-square errors of hidden sensors, normalized.
+
+        A feature that no hidden sensor has is left out.
+        """
+        metrics = {}
+        for feature in self._features:
+            count = self._sums[f"{feature}/sensors"]
+            if count:
+                mean_square = self._sums[f"{feature}/squared"] / count
+                metrics[f"{prefix}mae_{feature}"] = self._sums[f"{feature}/absolute"] / count
+                metrics[f"{prefix}rmse_{feature}"] = mean_square**0.5
+        return metrics
