@@ -8,10 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from xec_pipeline.config.loader import validate
+from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.evaluation.tables import read_prediction_csvs
-from xec_pipeline.training.checkpoint import load_checkpoint
+from xec_pipeline.training.checkpoint import Checkpoint, load_checkpoint
+from xec_pipeline.training.distributed import DistContext
+from xec_pipeline.workers import train
 from xec_pipeline.workers.train import main
 from xec_pipeline_tests.training.tiny import tiny_tree
 
@@ -68,6 +73,34 @@ def test_resuming_by_hand_adds_epochs_and_writes_the_best_table(tmp_path: Path, 
     assert main([*words, "--epochs", "2", *resume]) == 0
     assert load_checkpoint(folder / "checkpoint_last.pth").epoch == 2
     assert (folder / "predictions_energy_tiny.csv").exists()
+
+
+def test_a_pretrained_encoder_begins_a_training_and_is_remembered(tmp_path: Path, words: list[str]):
+    short = [*words, "--epochs", "1", "--save_artifacts", "false"]
+    assert main([*short, "--run_name", "first"]) == 0
+    first = load_checkpoint(tmp_path / "artifacts" / "first" / "checkpoint_best.pth")
+    encoder = tmp_path / "mae_encoder_epoch_1.pth"
+    own = {name: w for name, w in first.model_state_dict.items() if name.startswith("backbone.")}
+    torch.save({name.removeprefix("backbone."): w for name, w in own.items()}, encoder)
+    assert main([*short, "--resume_from", str(encoder)]) == 0
+    made = load_checkpoint(tmp_path / "artifacts" / "tiny" / "checkpoint_last.pth")
+    assert made.epoch == 1
+    assert made.encoder_source is not None
+    assert made.encoder_source["file"] == str(encoder)
+
+
+def test_an_mlflow_run_is_continued_unless_a_new_one_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+    monkeypatch.setattr(train, "open_tracker", lambda *_, continued, **__: asked.append(continued))
+    before = Checkpoint(kind="regressor", model_state_dict={}, mlflow_run_id="abc")
+    run = validate(RegressorRun, tiny_tree(tmp_path), "tiny")
+    new = run.checkpoint.model_copy(update={"new_mlflow_run": True})
+    train.open_tracker_for(run, DistContext(), before)
+    train.open_tracker_for(run.model_copy(update={"checkpoint": new}), DistContext(), before)
+    train.open_tracker_for(run, DistContext(), None)
+    assert asked == ["abc", None, None]
 
 
 @pytest.mark.parametrize(
