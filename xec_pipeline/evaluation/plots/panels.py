@@ -145,6 +145,7 @@ class ScatterPanel:
 
 
 def draw_note(ax: Axes, text: str) -> None:
+    """Write a grey sentence in the middle of `ax`."""
     ax.text(
         0.5,
         0.5,
