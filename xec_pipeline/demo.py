@@ -22,6 +22,7 @@ from xec_pipeline.definitions import defs
 from xec_pipeline.defs import keys
 from xec_pipeline.defs.automation.observation import changed_configs, changed_datasets
 from xec_pipeline.defs.partitions import evaluation_paths, training_paths
+from xec_pipeline.defs.resources.gpus import visible_gpus
 from xec_pipeline.defs.staleness import AssetPartition, statuses
 from xec_pipeline.errors import DataError, XecError
 
@@ -38,11 +39,11 @@ class Toy(NamedTuple):
 
 
 TOYS: Final[Mapping[str, Toy]] = {
-    "data/toy/train": Toy(40_000, "15:60", 1),
+    "data/toy/train": Toy(48_000, "15:60", 1),
     "data/toy/val": Toy(4_000, "15:60", 2),
     "data/toy/test": Toy(4_000, "52.83", 3),
 }
-_EVENTS_PER_FILE: Final = 5_000
+_EVENTS_PER_FILE: Final = 4_000
 
 # Which job makes which asset, in the order of making.
 _JOBS: Final[Mapping[dg.AssetKey, str]] = {
@@ -63,6 +64,8 @@ def main() -> int:
         echo(f"no {WORKSPACE} here: start the demo in the folder of the repository")
         return 2
     os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
+    if not visible_gpus():  # two single-threaded ranks are faster than one rank with two threads
+        os.environ.setdefault("XEC_NPROC", str(min(2, os.cpu_count() or 1)))
     # Dagster's notes on its own parts would stand between the lines of the workers.
     for category in (dg.BetaWarning, dg.PreviewWarning):
         warnings.simplefilter("ignore", category)
