@@ -99,7 +99,7 @@ def test_second_demo_does_nothing_and_drawing_code_concerns_figures_only(copy):
     copy.append("xec_pipeline/evaluation/plots/energy.py", "\n# a comment is no change\n")
     assert copy.demo() == (set(), set())
     copy.append("xec_pipeline/evaluation/plots/energy.py", "\nADDED = 1\n")
-    assert copy.demo("look") == (set(), {"regressor/resolution_pdf[demo]"})
+    assert copy.demo("look", "as_users_do") == (set(), {"regressor/resolution_pdf[demo]"})
     assert copy.demo() == ({"regressor/resolution_pdf[demo]"}, set())
 
 
