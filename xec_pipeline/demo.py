@@ -31,17 +31,18 @@ WORKSPACE: Final = Path("workspace.yaml")
 
 
 class Toy(NamedTuple):
-    """A toy data set: number of events, energy or range [MeV], seed."""
+    """A toy data set: number of events, energy or range [MeV], seed, first run number."""
 
     events: int
     energy_mev: str
     seed: int
+    first_run: int
 
 
 TOYS: Final[Mapping[str, Toy]] = {
-    "data/toy/train": Toy(48_000, "15:60", 1),
-    "data/toy/val": Toy(4_000, "15:60", 2),
-    "data/toy/test": Toy(4_000, "52.83", 3),
+    "data/toy/train": Toy(48_000, "15:60", 1, 1),
+    "data/toy/val": Toy(4_000, "15:60", 2, 101),
+    "data/toy/test": Toy(4_000, "52.83", 3, 201),
 }
 _EVENTS_PER_FILE: Final = 4_000
 
@@ -99,6 +100,7 @@ def simulate(run: RegressorRun) -> None:
             "--files": -(-toy.events // _EVENTS_PER_FILE),
             "--energy": toy.energy_mev,
             "--seed": toy.seed,
+            "--first_run": toy.first_run,
             "--jobs": os.cpu_count() or 1,
         }
         words = [str(word) for option in options.items() for word in option]
