@@ -122,7 +122,7 @@ def test_changed_files_are_followed_only_as_far_as_content_changes(copy):
 def test_changed_options_retrain_and_a_comment_does_not(copy):
     copy.append("runs/regressor/demo.yaml", "# a comment\n")
     assert copy.demo() == (set(), set())
-    copy.append("runs/regressor/demo.yaml", "training: {epochs: 3}\n")
+    copy.append("runs/regressor/demo.yaml", "training: {epochs: 77}\n")
     made, not_fresh = copy.demo(versions={"train": "other"})
     assert not_fresh == set()
     assert "regressor/weights[demo]" in made
