@@ -202,8 +202,8 @@ def _cause(result: dg.ExecuteInProcessResult) -> str:
 def show(run: RegressorRun, n_made: int, seconds: float) -> None:
     """Print the table of resolutions, the files, and where to look further."""
     echo("")
-    for table in sorted(run.run_dir.glob("resolution_table*.md")):
-        echo(table.read_text().rstrip().replace("\\|", "|"))
+    for table in sorted(run.run_dir.glob("resolution_table*.txt")):
+        echo(table.read_text().rstrip())
     echo(f"\nFiles in {run.run_dir}:")
     for path in sorted(path for path in run.run_dir.rglob("*") if path.is_file()):
         echo(f"  {path.stat().st_size / 1e6:9.3f} MB  {path.relative_to(run.run_dir)}")
