@@ -22,6 +22,7 @@ from xec_pipeline.definitions import defs
 from xec_pipeline.defs import keys
 from xec_pipeline.defs.automation.observation import changed_configs, changed_datasets
 from xec_pipeline.defs.partitions import evaluation_paths, training_paths
+from xec_pipeline.defs.resources.gpus import visible_gpus
 from xec_pipeline.defs.staleness import AssetPartition, statuses
 from xec_pipeline.errors import DataError, XecError
 
@@ -30,19 +31,20 @@ WORKSPACE: Final = Path("workspace.yaml")
 
 
 class Toy(NamedTuple):
-    """A toy data set: number of events, energy or range [MeV], seed."""
+    """A toy data set: number of events, energy or range [MeV], seed, first run number."""
 
     events: int
     energy_mev: str
     seed: int
+    first_run: int
 
 
 TOYS: Final[Mapping[str, Toy]] = {
-    "data/toy/train": Toy(40_000, "15:60", 1),
-    "data/toy/val": Toy(4_000, "15:60", 2),
-    "data/toy/test": Toy(4_000, "52.83", 3),
+    "data/toy/train": Toy(48_000, "15:60", 1, 1),
+    "data/toy/val": Toy(4_000, "15:60", 2, 101),
+    "data/toy/test": Toy(4_000, "52.83", 3, 201),
 }
-_EVENTS_PER_FILE: Final = 5_000
+_EVENTS_PER_FILE: Final = 4_000
 
 # Which job makes which asset, in the order of making.
 _JOBS: Final[Mapping[dg.AssetKey, str]] = {
@@ -63,6 +65,8 @@ def main() -> int:
         echo(f"no {WORKSPACE} here: start the demo in the folder of the repository")
         return 2
     os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
+    if not visible_gpus():  # two single-threaded ranks are faster than one rank with two threads
+        os.environ.setdefault("XEC_NPROC", str(min(2, os.cpu_count() or 1)))
     # Dagster's notes on its own parts would stand between the lines of the workers.
     for category in (dg.BetaWarning, dg.PreviewWarning):
         warnings.simplefilter("ignore", category)
@@ -96,6 +100,7 @@ def simulate(run: RegressorRun) -> None:
             "--files": -(-toy.events // _EVENTS_PER_FILE),
             "--energy": toy.energy_mev,
             "--seed": toy.seed,
+            "--first_run": toy.first_run,
             "--jobs": os.cpu_count() or 1,
         }
         words = [str(word) for option in options.items() for word in option]
@@ -197,8 +202,8 @@ def _cause(result: dg.ExecuteInProcessResult) -> str:
 def show(run: RegressorRun, n_made: int, seconds: float) -> None:
     """Print the table of resolutions, the files, and where to look further."""
     echo("")
-    for table in sorted(run.run_dir.glob("resolution_table*.md")):
-        echo(table.read_text().rstrip().replace("\\|", "|"))
+    for table in sorted(run.run_dir.glob("resolution_table*.txt")):
+        echo(table.read_text().rstrip())
     echo(f"\nFiles in {run.run_dir}:")
     for path in sorted(path for path in run.run_dir.rglob("*") if path.is_file()):
         echo(f"  {path.stat().st_size / 1e6:9.3f} MB  {path.relative_to(run.run_dir)}")

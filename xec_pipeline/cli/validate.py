@@ -73,5 +73,6 @@ def run(args: argparse.Namespace) -> int:
     done = evaluate_sample(network, sample, tasks, dist, Report(rank=0))
     pdfs = write_resolution_figures(out_dir, network.run.name, list(done.csvs))
     sys.stdout.writelines(f"{path}\n" for path in (*done.csvs.values(), *pdfs.values()))
+    sys.stdout.write(f"{done.n_events} events; metrics in MeV, ns, cm, deg:\n")
     sys.stdout.writelines(f"{name:24s} {value:.5g}\n" for name, value in done.metrics.items())
     return 0

@@ -53,5 +53,19 @@ def run_path(kind: RunKind, name: str) -> Path:
 
 
 def registered_regressor(name: str) -> RegressorRun:
-    """Return the registered regressor run `name`; the file's name is the run's name."""
-    return load_regressor_run(run_path("regressor", name)).named(name)
+    """Return the registered regressor run `name`; the file's name is the run's name.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such run, its file is wrong, or the file gives the run another name: workers
+        read the file alone, and must find the same folder.
+    """
+    path = run_path("regressor", name)
+    run = load_regressor_run(path)
+    if run.name != name:
+        raise ConfigError(
+            f"{path}: mlflow.run_name is '{run.name}', expected '{name}' like the file; "
+            "rename the file or leave the name out"
+        )
+    return run

@@ -235,7 +235,7 @@ def write_resolution_table(
     Returns
     -------
     table, paths
-        The table, and the files `resolution_table_{run}{suffix}` by ending: csv, json, md.
+        The table, and the files `resolution_table_{run}{suffix}` by ending: csv, json, md, txt.
     """
     table = build_resolution_table(sample_dir(run_dir, run_name), run_name)
     stem = f"resolution_table_{run_name}{suffix}"
@@ -250,12 +250,13 @@ def write_resolution_table(
             "rows": table.records(),
         },
     )
-    with replacing(paths["md"]) as partial:
-        partial.write_text(table.markdown())
+    for ending, text in (("md", table.markdown()), ("txt", table.text())):
+        with replacing(paths[ending]) as partial:
+            partial.write_text(text)
     return table, paths
 
 
-_ENDINGS: Final = ("csv", "json", "md")
+_ENDINGS: Final = ("csv", "json", "md", "txt")
 
 
 def _read(folder: Path | str, run_name: str, method: str | None) -> dict[str, PredictionTable]:

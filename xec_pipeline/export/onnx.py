@@ -83,7 +83,9 @@ def export_onnx(
     raw_path = raw_variant(out_path)
     # Both files are complete and checked before either takes its final name.
     with replacing(out_path) as partial, replacing(raw_path) as raw_partial:
-        graph, raw_graph = NormalizedGraph(physical), RawGraph(physical)
+        # The exporter gives a module its former mode back, so the graphs themselves must be in
+        # evaluation mode, or dropout would be on in what follows.
+        graph, raw_graph = NormalizedGraph(physical).eval(), RawGraph(physical).eval()
         _trace(graph, partial, [x])
         _add_metadata(partial, file_metadata(graph, model, checkpoint_path))
         parity = check_parity(partial, graph, [x], out_path.name)

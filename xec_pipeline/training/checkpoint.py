@@ -6,6 +6,7 @@ torch.compile, so that any number of ranks can read what any other number has wr
 
 import dataclasses
 import hashlib
+import io
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -115,8 +116,11 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)
     }
     content["best_val_loss"] = checkpoint.best_val
+    # In memory first: when torch writes to a full disk itself, the reason does not get out.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     with replacing(path) as partial:
-        torch.save(content, partial)
+        partial.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(path: Path, kind: str = "regressor") -> Checkpoint:

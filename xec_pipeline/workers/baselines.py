@@ -95,7 +95,8 @@ def run_worker(source: str, out_dir: Path | None, report: Report) -> None:
             report.log(f"{path}: {shards.n_events} events, tables in {place}")
     if not written:
         raise ConfigError("data.val_path and data.test_path are empty, nothing to predict")
-    report.result({"csvs": [str(path) for path in written]}, files_version(written, folder))
+    described = {path.relative_to(folder).as_posix(): path for path in written}
+    report.result(described, files_version(written, folder))
 
 
 def calibrate(train: ShardSet, run: RegressorRun) -> Calibrated:

@@ -262,8 +262,11 @@ def describe(network: Network, done: Mapping[str, Evaluated]) -> dict[str, Any]:
         numbers |= {
             f"{name}_events": sample.n_events,
             f"{name}_events_per_s": sample.events_per_s,
-            f"{name}_csvs": [str(path) for path in sample.csvs.values()],
-            **{f"{name}_{key.removeprefix('val/')}": v for key, v in sample.metrics.items()},
+            **{f"{name}_csv_{task}": path for task, path in sample.csvs.items()},
+            **{
+                f"{name}_{key.removeprefix('val/').removeprefix('val_')}": value
+                for key, value in sample.metrics.items()
+            },
         }
     return numbers
 

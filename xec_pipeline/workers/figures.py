@@ -80,6 +80,7 @@ def fill_table(args: argparse.Namespace, report: Report) -> None:
     metadata = {
         "table": paths["md"],
         "selection": table.selection,
+        "resolutions": {"raw_value": table.markdown(), "type": "md"},
         **main_numbers(table),
     }
     report.result(metadata, files_version(paths.values(), args.output_dir or args.run_dir))

@@ -102,6 +102,16 @@ def test_a_run_name_must_be_a_folder_name(name: str):
         load_regressor_run("demo", {"mlflow.run_name": name})
 
 
+def test_a_registered_run_is_called_like_its_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("XEC_RUNS", str(tmp_path))
+    (tmp_path / "regressor").mkdir()
+    (tmp_path / "regressor" / "mine.yaml").write_text("preset: demo\n")
+    assert registered_regressor("mine").name == "mine"
+    (tmp_path / "regressor" / "mine.yaml").write_text("preset: demo\nmlflow: {run_name: other}\n")
+    with pytest.raises(ConfigError, match=r"run_name is 'other', expected 'mine' like the file"):
+        registered_regressor("mine")
+
+
 def test_digest_changes_with_what_decides_the_weights_only():
     base = load_regressor_run("demo")
     same = load_regressor_run("demo", {"mlflow.run_name": "b", "checkpoint.save_interval": 3})
@@ -121,7 +131,7 @@ def test_registry_lists_runs_and_names_the_near_one(
     folder = tmp_path / "regressor"
     folder.mkdir()
     yaml_file(folder, "preset: demo\n", "deep.yaml")
-    yaml_file(folder, "preset: demo\nmlflow: {run_name: other}\n", "alpha.yaml")
+    yaml_file(folder, "preset: demo\n", "alpha.yaml")
     assert run_names("regressor") == ["alpha", "deep"]
     assert run_names("mae") == []
     assert registered_regressor("alpha").name == "alpha"

@@ -62,9 +62,9 @@ def test_run_configuration_is_reported_by_its_options(instance, tmp_path, monkey
     assert len(tick(sensors.run_registry, instance)) == 1
     path.write_text("preset: demo  # as it is\n")
     assert tick(sensors.run_registry, instance) == []
-    path.write_text("preset: demo\ntraining: {lr: 2.0e-3}\n")
+    path.write_text("preset: demo\ntraining: {lr: 7.7e-3}\n")
     assert len(tick(sensors.run_registry, instance)) == 1
-    path.write_text("preset: demo\ntraining: {lrr: 2.0e-3}\n")
+    path.write_text("preset: demo\ntraining: {lrr: 7.7e-3}\n")
     assert tick(sensors.run_registry, instance) == []
 
 

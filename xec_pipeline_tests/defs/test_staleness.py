@@ -99,7 +99,7 @@ def test_second_demo_does_nothing_and_drawing_code_concerns_figures_only(copy):
     copy.append("xec_pipeline/evaluation/plots/energy.py", "\n# a comment is no change\n")
     assert copy.demo() == (set(), set())
     copy.append("xec_pipeline/evaluation/plots/energy.py", "\nADDED = 1\n")
-    assert copy.demo("look") == (set(), {"regressor/resolution_pdf[demo]"})
+    assert copy.demo("look", "as_users_do") == (set(), {"regressor/resolution_pdf[demo]"})
     assert copy.demo() == ({"regressor/resolution_pdf[demo]"}, set())
 
 
@@ -122,7 +122,7 @@ def test_changed_files_are_followed_only_as_far_as_content_changes(copy):
 def test_changed_options_retrain_and_a_comment_does_not(copy):
     copy.append("runs/regressor/demo.yaml", "# a comment\n")
     assert copy.demo() == (set(), set())
-    copy.append("runs/regressor/demo.yaml", "training: {epochs: 3}\n")
+    copy.append("runs/regressor/demo.yaml", "training: {epochs: 77}\n")
     made, not_fresh = copy.demo(versions={"train": "other"})
     assert not_fresh == set()
     assert "regressor/weights[demo]" in made

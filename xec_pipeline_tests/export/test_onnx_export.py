@@ -19,7 +19,12 @@ from xec_pipeline.training.checkpoint import load_regressor_for_inference
 KINDS: dict[str, dict[str, Any]] = {
     "v2": {},
     "v2 nll": {"tasks.uvwFI.loss_fn": "gaussian_nll", "normalization.npho_scheme": "log1p"},
-    "v1 pooled": {"model.encoder": "xec_v1"},
+    "v1 pooled, with dropout": {
+        "model.encoder": "xec_v1",
+        "model.dropout": 0.2,
+        "model.head_dropout": 0.5,
+        "model.drop_path_rate": 0.2,
+    },
     "v1 fine nll": {
         "model.encoder": "xec_v1",
         "model.outer_fine_pool": None,

@@ -1,5 +1,7 @@
 """A regressor: its weights, what they predict, what simple estimators give, its ONNX model."""
 
+import os
+
 import dagster as dg
 
 from xec_pipeline.config.registry import registered_regressor, run_path
@@ -13,7 +15,8 @@ from xec_pipeline.defs.partitions import (
 from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
 from xec_pipeline.defs.resources.torch_ddp import TorchDDP
 
-_RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL)
+_RETRIES = int(os.environ.get("XEC_RETRIES", "0"))
+_RETRY = dg.RetryPolicy(max_retries=_RETRIES, delay=10, backoff=dg.Backoff.EXPONENTIAL)
 
 
 @dg.asset(

@@ -2,13 +2,9 @@
 
 from dataclasses import replace
 
+from xec_pipeline.evaluation.plots.histogram_panel import HistogramPanel, residual_range
 from xec_pipeline.evaluation.plots.pages import Page, note_page
-from xec_pipeline.evaluation.plots.panels import (
-    HistogramPanel,
-    Panel,
-    SummaryPanel,
-    residual_range,
-)
+from xec_pipeline.evaluation.plots.panels import Panel, SummaryPanel
 from xec_pipeline.evaluation.plots.standard import (
     AXES,
     POSITION,

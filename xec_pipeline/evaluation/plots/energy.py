@@ -6,7 +6,8 @@ import numpy as np
 
 from xec_pipeline.evaluation.fits import fit_energy_resolution
 from xec_pipeline.evaluation.plots.pages import Page, note_page
-from xec_pipeline.evaluation.plots.panels import NotePanel, Panel, ProfilePanel, Series
+from xec_pipeline.evaluation.plots.panels import NotePanel, Panel
+from xec_pipeline.evaluation.plots.profile_panel import ProfilePanel, Series
 from xec_pipeline.evaluation.plots.standard import (
     AXES,
     POSITION,
@@ -28,7 +29,6 @@ from xec_pipeline.evaluation.residuals import (
 )
 from xec_pipeline.evaluation.resolution import Values, half_width_68
 from xec_pipeline.evaluation.tables import PredictionTable
-from xec_pipeline.units import SIGNAL_ENERGY_MEV
 
 
 def pages(table: PredictionTable) -> list[Page]:
@@ -79,7 +79,7 @@ def relative_panel(table: PredictionTable) -> ProfilePanel:
 def _signal_row(table: PredictionTable) -> tuple[Panel, ...]:
     low, high = SIGNAL_WINDOW_MEV
     window = in_signal_window(table)
-    text = f"{low:g} ≤ E ≤ {high:g} MeV (signal at {SIGNAL_ENERGY_MEV} MeV), N = {len(window)}"
+    text = f"{low:g} ≤ E ≤ {high:g} MeV, N = {len(window)}"
     if not len(window):
         return (NotePanel(key="no_signal_window", text=f"no event in {text}"),)
     ratio = Residual(name="signal_energy", symbol="E", unit="%", values=100 * _relative(window))

@@ -5,15 +5,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
-from xec_pipeline.evaluation.plots.panels import (
-    HistogramPanel,
-    NotePanel,
-    Panel,
-    ProfilePanel,
-    ScatterPanel,
-    Series,
-    residual_range,
-)
+from xec_pipeline.evaluation.plots.histogram_panel import HistogramPanel, residual_range
+from xec_pipeline.evaluation.plots.panels import NotePanel, Panel, ScatterPanel
+from xec_pipeline.evaluation.plots.profile_panel import ProfilePanel, Series
 from xec_pipeline.evaluation.plots.style import BLUE, GREEN, GREY, ORANGE, RED
 from xec_pipeline.evaluation.profiles import binned_profile, depth_edges
 from xec_pipeline.evaluation.residuals import column

@@ -1,5 +1,6 @@
 """How every figure looks, and how a PDF is written so that equal figures give equal bytes."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ class Caption:
 
 def save_pdf(figures: Iterable[Figure], path: Path, title: str) -> None:
     """Write figures as the pages of one PDF; no date, so that equal pages give equal bytes."""
+    # It tells of every table of the font that it leaves out.
+    logging.getLogger("fontTools").setLevel(logging.WARNING)
     metadata = {"Title": title, "CreationDate": None}
     with replacing(path) as partial, PdfPages(partial, metadata=metadata) as pdf:
         for figure in figures:

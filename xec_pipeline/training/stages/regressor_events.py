@@ -186,8 +186,10 @@ def _require_truth(events: RegressorEvents, run: RegressorRun) -> None:
             f"{task} needs {', '.join(TARGETS[task].required_branches(reference))}"
             for task in missing
         )
+        first, *others = [part.source for part in events.shards.manifest.sources]
+        files = f"{first} and {len(others)} more" if others else first
         raise DataError(
-            f"{events.shards.path}: no truth for {', '.join(missing)} in any of "
+            f"{files}: no truth for {', '.join(missing)} in any of "
             f"{events.shards.n_events} events ({needed}). Disable the task with "
             "tasks.<name>.enabled: false, or give files that hold these branches"
         )

@@ -1,0 +1,121 @@
+"""Panels of distributions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from xec_pipeline.evaluation.plots.style import BLUE, RED
+from xec_pipeline.evaluation.resolution import CoreFit, Estimate, Values, finite
+from xec_pipeline.evaluation.text import estimate_text, with_error
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistogramPanel:
+    """A distribution with its core fit, marked values and estimates."""
+
+    key: str
+    title: str
+    x_label: str
+    values: Values
+    low: float
+    high: float
+    lines: tuple[tuple[str, Estimate], ...] = ()
+    """Estimates listed in the panel."""
+    marks: tuple[tuple[float, str], ...] = ()
+    """Positions and colours of vertical lines."""
+    unit: str = ""
+    core: CoreFit | None = None
+    log_y: bool = False
+
+    def draw(self, ax: Axes) -> None:
+        """Draw steps, the fitted curve over its range, the marks and the text."""
+        ax.set_title(self.title)
+        ax.set_xlabel(self.x_label)
+        ax.set_ylabel("events per bin")
+        contents, edges = self._histogram()
+        ax.stairs(contents, edges, fill=True, color=BLUE, alpha=0.25)
+        ax.stairs(contents, edges, color=BLUE)
+        self._draw_core(ax, edges[1] - edges[0])
+        for position, colour in self.marks:
+            # Not through the text above.
+            top = 1 - self._text_share()
+            ax.axvline(position, ymax=top, color=colour, linestyle="--", linewidth=0.9)
+        self._set_limits(ax, float(contents.max(initial=0)))
+        ax.text(0.02, 0.98, self._text(), transform=ax.transAxes, va="top", fontsize=7.2)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return contents, edges, estimates and fit."""
+        contents, edges = self._histogram()
+        drawn: dict[str, Any] = {
+            "x": self.x_label,
+            "edges": edges.tolist(),
+            "contents": contents.tolist(),
+            "outside": self._n_outside(),
+            "n": len(self.values),
+        }
+        drawn |= {label: estimate.numbers() for label, estimate in self.lines}
+        if self.core is not None:
+            drawn["core fit"] = self.core.numbers()
+        return drawn
+
+    def _histogram(self) -> tuple[Values, Values]:
+        n_bins = int(np.clip(2 * np.sqrt(len(self.values)), 20, 100))
+        contents, edges = np.histogram(self.values, n_bins, (self.low, self.high))
+        return contents.astype(np.float64), edges
+
+    def _n_outside(self) -> int:
+        return int(((self.values < self.low) | (self.values > self.high)).sum())
+
+    def _draw_core(self, ax: Axes, bin_width: float) -> None:
+        if self.core is None or self.core.note:
+            return
+        x = np.linspace(self.core.low, self.core.high, 200)
+        ax.plot(x, self.core.density(x) * bin_width, color=RED)
+
+    def _set_limits(self, ax: Axes, highest: float) -> None:
+        ax.set_xlim(self.low, self.high)
+        share = self._text_share()
+        if not self.log_y:
+            ax.set_ylim(0, max(highest, 1.0) / (1 - share))
+            return
+        ax.set_yscale("log")
+        decades = max(np.log10(max(highest, 1.0)), 0.5) + 0.3
+        ax.set_ylim(0.5, 0.5 * 10 ** (decades / (1 - share)))
+
+    def _text_share(self) -> float:
+        """Return the part of the height that the text takes."""
+        return 0.07 + 0.052 * len(self._text().splitlines())
+
+    def _text(self) -> str:
+        outside = self._n_outside()
+        lines = [f"N = {len(self.values)}" + (f" ({outside} outside)" if outside else "")]
+        lines += [f"{label}: {estimate_text(value, self.unit)}" for label, value in self.lines]
+        if self.core is not None:
+            lines.append(self._core_text(self.core))
+        return "\n".join(lines)
+
+    def _core_text(self, core: CoreFit) -> str:
+        if core.note:
+            return f"no core fit: {core.note}"
+        sigma = with_error(core.sigma.value, core.sigma.error)
+        return rf"core $\sigma$: {sigma} {self.unit}, χ²/ndf = {core.chi2:.0f}/{core.ndf}"
+
+
+def residual_range(values: Values, *, half_widths: float = 6.0) -> tuple[float, float]:
+    """Return a range that shows the distribution: median -+ `half_widths` half widths.
+
+    The full range if it is narrower, so that a few events do not make an empty figure.
+    """
+    kept = finite(values)
+    if not len(kept):
+        return -1.0, 1.0
+    low, centre, high = np.quantile(kept, (0.15865, 0.5, 0.84135))
+    reach = half_widths * (high - low) / 2
+    first, last = max(centre - reach, kept.min()), min(centre + reach, kept.max())
+    if last - first <= 1e-9 * max(abs(first), abs(last), 1e-3):
+        margin = max(0.1 * abs(centre), 1.0)
+        return float(centre - margin), float(centre + margin)
+    margin = 0.02 * (last - first)
+    return float(first - margin), float(last + margin)

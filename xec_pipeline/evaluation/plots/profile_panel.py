@@ -1,0 +1,147 @@
+"""Panels of profiles: estimates in bins of a variable over the number of events in each bin."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from xec_pipeline.evaluation.plots.panels import draw_note
+from xec_pipeline.evaluation.plots.style import BLUE, GREY, LIGHT_GREY, RED
+from xec_pipeline.evaluation.profiles import MIN_EVENTS, Profile
+from xec_pipeline.evaluation.resolution import Values
+
+# The counts of events fill this part of a panel.
+_COUNT_SHARE: Final = 0.22
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """One profile in a panel."""
+
+    profile: Profile
+    label: str = ""
+    colour: str = BLUE
+    marker: str = "o"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfilePanel:
+    """Profiles with their uncertainties over the numbers of events per bin."""
+
+    key: str
+    title: str
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    is_bias: bool = False
+    """Draw a line at zero instead of beginning the axis there."""
+    curve: Callable[[Values], Values] | None = None
+    """Function drawn over the range of the points."""
+    comment: str = ""
+    """Text at the top of the panel."""
+    fit: Mapping[str, Any] = field(default_factory=dict)
+    """Numbers of the curve for the JSON."""
+
+    def draw(self, ax: Axes) -> None:
+        """Draw markers with error bars, the curve, and grey steps for the events per bin."""
+        ax.set_title(self.title)
+        ax.set_xlabel(self.x_label)
+        ax.set_ylabel(self.y_label)
+        low, high, share = self._limits()
+        ax.set_ylim(low, high)
+        _draw_counts(ax, self.series[0].profile, share)
+        for series in self.series:
+            _draw_points(ax, series)
+        if self.is_bias:
+            ax.axhline(0, color=GREY, linestyle="--", linewidth=0.9)
+        self._draw_curve(ax)
+        if self.comment:
+            ax.text(0.03, 0.97, self.comment, transform=ax.transAxes, va="top", fontsize=7.5)
+        if self._n_labels():
+            ax.legend(loc="upper right")
+        if not any(series.profile.is_drawn.any() for series in self.series):
+            draw_note(ax, f"no bin holds {MIN_EVENTS} events")
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the profiles, and the fit if there is one."""
+        drawn: dict[str, Any] = {"x": self.x_label, "y": self.y_label}
+        for i, series in enumerate(self.series):
+            drawn[series.label or ("profile" if not i else f"profile {i}")] = (
+                series.profile.numbers()
+            )
+        if self.fit:
+            drawn["fit"] = dict(self.fit)
+        return drawn
+
+    def _draw_curve(self, ax: Axes) -> None:
+        x = self.series[0].profile.x[self.series[0].profile.is_drawn]
+        if self.curve is not None and len(x) > 1:
+            grid = np.linspace(x.min(), x.max(), 100)
+            ax.plot(grid, self.curve(grid), color=RED, zorder=4)
+
+    def _limits(self) -> tuple[float, float, float]:
+        """Return the ends of the axis and the part of it for the counts, with room for text."""
+        low, high = _span(self.series)
+        n_lines = max(self.comment.count("\n") + 1 if self.comment else 0, self._n_labels())
+        head = 0.06 + 0.07 * n_lines
+        if self.is_bias:
+            low, high = min(low, 0.0), max(high, 0.0)
+            height = (high - low) / (1 - head - _COUNT_SHARE - 0.05)
+            return low - (_COUNT_SHARE + 0.05) * height, high + head * height, _COUNT_SHARE
+        # Widths begin at zero, and the counts stay below the lowest point.
+        top = high / (1 - head)
+        return 0.0, top, float(np.clip(0.85 * low / top, 0.1, _COUNT_SHARE))
+
+    def _n_labels(self) -> int:
+        return sum(bool(series.label) for series in self.series)
+
+
+def _draw_points(ax: Axes, series: Series) -> None:
+    profile, shown = series.profile, series.profile.is_drawn
+    x, value = profile.x[shown], profile.value[shown]
+    reach = [x - profile.edges[:-1][shown], profile.edges[1:][shown] - x]
+    ax.errorbar(
+        x,
+        value,
+        xerr=reach,
+        yerr=np.nan_to_num(profile.error[shown]),
+        fmt=series.marker,
+        color=series.colour,
+        markersize=3.8,
+        elinewidth=0.9,
+        label=series.label or None,
+        zorder=3,
+    )
+
+
+def _draw_counts(ax: Axes, profile: Profile, share: float) -> None:
+    """Draw the events per bin as grey steps at the bottom, with their own axis at the right."""
+    counts_ax = ax.twinx()
+    counts_ax.grid(visible=False)
+    counts_ax.stairs(profile.n, profile.edges, color=LIGHT_GREY, fill=True, alpha=0.45)
+    highest = max(int(profile.n.max(initial=0)), 1)
+    counts_ax.set_ylim(0, highest / share)
+    counts_ax.set_yticks([0, highest])
+    counts_ax.tick_params(colors=GREY, labelsize=6.5, length=2)
+    counts_ax.set_ylabel("N per bin", color=GREY, fontsize=6.5, loc="bottom")
+    counts_ax.yaxis.set_label_coords(1.12, 0.0)
+    ax.set_zorder(counts_ax.get_zorder() + 1)
+    ax.patch.set_visible(False)
+
+
+def _span(series: tuple[Series, ...]) -> tuple[float, float]:
+    """Return the lowest and highest end of all error bars, never equal."""
+    ends = [
+        end
+        for one in series
+        for sign in (-1, 1)
+        for end in (one.profile.value + sign * np.nan_to_num(one.profile.error))
+        if np.isfinite(end)
+    ]
+    low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
+    if high - low <= 1e-12 * max(abs(low), abs(high), 1e-9):
+        margin = max(0.5 * abs(high), 1e-3)
+        return low - margin, high + margin
+    return low, high

@@ -1,0 +1,93 @@
+import pytest
+
+from xec_pipeline.__main__ import main
+from xec_pipeline.errors import DataError
+from xec_pipeline.evaluation.tables import find_run_name, write_prediction_csvs
+from xec_pipeline_tests.evaluation.synthetic import prediction_table
+from xec_pipeline_tests.training.tiny import fit, tiny_run
+
+
+def test_plots_command_of_the_contract(tmp_path, capsys):
+    run_dir, out_dir = tmp_path / "demo", tmp_path / "plots"
+    write_prediction_csvs(prediction_table(60), run_dir, "demo")
+    arguments = ["plots", str(run_dir), "--tasks", "energy", "angle"]
+    assert main([*arguments, "--output_dir", str(out_dir), "--suffix", "_v2"]) == 0
+    assert sorted(path.name for path in out_dir.glob("*.pdf")) == [
+        "resolution_angle_demo_v2.pdf",
+        "resolution_energy_demo_v2.pdf",
+    ]
+    assert str(out_dir / "resolution_energy_demo_v2.pdf") in capsys.readouterr().out
+
+
+def test_plots_fails_if_one_requested_task_fails_and_draws_the_others(tmp_path, capsys):
+    write_prediction_csvs(prediction_table(30), tmp_path, "demo", tasks=["energy"])
+    arguments = ["plots", str(tmp_path), "--run-name", "demo", "--tasks", "timing", "energy"]
+    assert main(arguments) == 1
+    assert (tmp_path / "resolution_energy_demo.pdf").is_file()
+    assert "predictions_timing_demo.csv: no such file" in capsys.readouterr().err
+
+
+def test_plots_of_a_best_epoch(tmp_path):
+    write_prediction_csvs(prediction_table(30), tmp_path, "demo", "_ep12", tasks=["timing"])
+    assert main(["plots", str(tmp_path), "--epoch", "12"]) == 0
+    assert (tmp_path / "resolution_timing_demo_ep12.pdf").is_file()
+
+
+def test_plots_table(tmp_path, capsys):
+    write_prediction_csvs(prediction_table(200), tmp_path, "demo")
+    assert main(["plots", str(tmp_path), "--table"]) == 0
+    assert "68 % half width" in capsys.readouterr().out
+    assert (tmp_path / "resolution_table_demo.md").is_file()
+
+
+def test_empty_folder_is_one_line(tmp_path, capsys):
+    assert main(["plots", str(tmp_path)]) == 2
+    assert "give --run_name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("names", "suffix", "expected"),
+    [
+        (["demo", "demo_ep3", "demo_ep10"], "", "demo"),
+        (["demo_ep3"], "_ep3", "demo"),
+        (["only_ep3"], "", "only_ep3"),
+        (["a_energy_b"], "", "a_energy_b"),
+    ],
+)
+def test_run_name_is_found_from_the_files(tmp_path, names, suffix, expected):
+    for name in names:
+        write_prediction_csvs(prediction_table(1), tmp_path, name, tasks=["uvwFI"])
+    assert find_run_name(tmp_path, suffix) == expected
+
+
+def test_several_runs_in_a_folder_need_a_name(tmp_path):
+    for name in ("a", "b"):
+        write_prediction_csvs(prediction_table(1), tmp_path, name)
+    with pytest.raises(DataError, match=r"CSVs of 2 runs \(a, b\)"):
+        find_run_name(tmp_path)
+
+
+def test_validate_command_needs_no_yaml(tiny_shards, tmp_path, capsys):
+    run = tiny_run(tmp_path, training={"epochs": 1})
+    fit(run, tiny_shards)
+    checkpoint = run.run_dir / "checkpoint_best.pth"
+    arguments = ["validate", str(checkpoint), "--val_path", str(tiny_shards.path)]
+    out_dir = tmp_path / "out"
+    assert main([*arguments, "--tasks", "energy", "angle", "--output_dir", str(out_dir)]) == 0
+    assert sorted(path.name for path in out_dir.iterdir()) == [
+        "predictions_angle_tiny.csv",
+        "predictions_energy_tiny.csv",
+        "predictions_meta_tiny.json",
+        "resolution_angle_tiny.json",
+        "resolution_angle_tiny.pdf",
+        "resolution_energy_tiny.json",
+        "resolution_energy_tiny.pdf",
+    ]
+    assert "energy_res_68pct" in capsys.readouterr().out
+
+
+def test_validate_without_events_says_which_flag(tiny_shards, tmp_path, capsys):
+    run = tiny_run(tmp_path, training={"epochs": 1})
+    fit(run, tiny_shards)
+    assert main(["validate", str(run.run_dir / "checkpoint_best.pth")]) == 2
+    assert "--val_path" in capsys.readouterr().err
