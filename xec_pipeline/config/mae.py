@@ -1,5 +1,6 @@
 """A masked-autoencoder run: an encoder learns from events without truth, by filling gaps."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -159,6 +160,11 @@ class MaeRun(Run):
     """Processes."""
     mlflow: MaeMlflowConfig = MaeMlflowConfig()
     """Tracking."""
+
+    @property
+    def encoder_path(self) -> Path:
+        """File of the best epoch's encoder, the one that other runs begin with."""
+        return self.run_dir / "mae_encoder_best.pth"
 
     @property
     def time_threshold(self) -> float:

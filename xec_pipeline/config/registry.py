@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from xec_pipeline.config.loader import load_regressor_run
+from xec_pipeline.config.loader import load_mae_run, load_regressor_run
+from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.output import check_run_name
 from xec_pipeline.config.run import RegressorRun
+from xec_pipeline.config.run_base import Run
 from xec_pipeline.errors import ConfigError, did_you_mean
 
 RunKind = Literal["mae", "regressor", "inpainter"]
@@ -59,13 +61,31 @@ def registered_regressor(name: str) -> RegressorRun:
     ------
     ConfigError
         If there is no such run, its file is wrong, or the file gives the run another name: workers
-        read the file alone, and must find the same folder.
+        read the file alone, and must find the same folder. Also if the masked-autoencoder run that
+        it names is not registered.
     """
     path = run_path("regressor", name)
     run = load_regressor_run(path)
+    _check_name(run, name, path)
+    if run.mae is not None:
+        try:
+            run_path("mae", run.mae)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: mae: {error}") from None
+    return run
+
+
+def registered_mae(name: str) -> MaeRun:
+    """Return the registered masked-autoencoder run `name`; see `registered_regressor`."""
+    path = run_path("mae", name)
+    run = load_mae_run(path)
+    _check_name(run, name, path)
+    return run
+
+
+def _check_name(run: Run, name: str, path: Path) -> None:
     if run.name != name:
         raise ConfigError(
             f"{path}: mlflow.run_name is '{run.name}', expected '{name}' like the file; "
             "rename the file or leave the name out"
         )
-    return run

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from xec_pipeline.config.data import DataConfig
 from xec_pipeline.config.model import ModelConfig
@@ -13,6 +13,7 @@ from xec_pipeline.config.output import (
     DistributedConfig,
     ExportConfig,
     MlflowConfig,
+    check_run_name,
 )
 from xec_pipeline.config.reweighting import ReweightingConfig
 from xec_pipeline.config.run_base import Run
@@ -27,6 +28,8 @@ class RegressorRun(Run):
     """Events."""
     normalization: NormalizationConfig = NormalizationConfig()
     """Inputs."""
+    mae: str | None = None
+    """Registered masked-autoencoder run whose encoder the training begins with; null for none."""
     model: ModelConfig = ModelConfig()
     """Network."""
     tasks: TasksConfig = TasksConfig()
@@ -45,6 +48,11 @@ class RegressorRun(Run):
     """Tracking."""
     export: ExportConfig = ExportConfig()
     """ONNX."""
+
+    @field_validator("mae")
+    @classmethod
+    def _mae_is_a_run_name(cls, value: str | None) -> str | None:
+        return value if value is None else check_run_name(value)
 
     @model_validator(mode="after")
     def _some_task_is_on(self) -> "RegressorRun":

@@ -3,7 +3,12 @@ from pathlib import Path
 import pytest
 
 from xec_pipeline.config.loader import load_regressor_run, preset_names
-from xec_pipeline.config.registry import registered_regressor, run_names, run_path
+from xec_pipeline.config.registry import (
+    registered_mae,
+    registered_regressor,
+    run_names,
+    run_path,
+)
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.errors import ConfigError
 
@@ -140,3 +145,19 @@ def test_registry_lists_runs_and_names_the_near_one(
     yaml_file(folder, "preset: demo\n", "bad name.yaml")
     with pytest.raises(ConfigError, match=r"bad name\.yaml: run name 'bad name' must start"):
         run_names("regressor")
+
+
+def test_a_regressor_names_a_registered_mae(tmp_path, monkeypatch):
+    monkeypatch.setenv("XEC_RUNS", str(tmp_path))
+    for kind in ("mae", "regressor"):
+        (tmp_path / kind).mkdir()
+    (tmp_path / "mae" / "base.yaml").write_text("")
+    (tmp_path / "regressor" / "mine.yaml").write_text("preset: demo\nmae: base\n")
+    assert registered_regressor("mine").mae == "base"
+    assert registered_mae("base").encoder_path == Path("artifacts/base/mae_encoder_best.pth")
+    (tmp_path / "regressor" / "mine.yaml").write_text("preset: demo\nmae: bas\n")
+    with pytest.raises(ConfigError, match=r"mine.yaml: mae: no mae run 'bas' .* mean 'base'"):
+        registered_regressor("mine")
+    (tmp_path / "mae" / "base.yaml").write_text("mlflow: {run_name: other}\n")
+    with pytest.raises(ConfigError, match="expected 'base' like the file"):
+        registered_mae("base")
