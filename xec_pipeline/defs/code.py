@@ -50,6 +50,9 @@ SHARDS: Final = Code(worker="shards", libraries=("uproot",))
 WEIGHTS: Final = Code(
     worker="train", without=(*_SHARD_MAKING, "xec_pipeline.evaluation"), libraries=("torch",)
 )
+ENCODER: Final = Code(
+    worker="train_mae", without=(*_SHARD_MAKING, "xec_pipeline.evaluation"), libraries=("torch",)
+)
 PREDICTIONS: Final = Code(
     worker="evaluate", without=(*_SHARD_MAKING, *_DRAWING), libraries=("torch",)
 )

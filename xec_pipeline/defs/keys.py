@@ -6,7 +6,9 @@ import dagster as dg
 
 ROOT_FILES: Final = dg.AssetKey(["raw", "root_files"])
 CONFIG: Final = dg.AssetKey(["config", "regressor"])
+MAE_CONFIG: Final = dg.AssetKey(["config", "mae"])
 SHARDS: Final = dg.AssetKey(["data", "shards"])
+ENCODER: Final = dg.AssetKey(["mae", "encoder"])
 WEIGHTS: Final = dg.AssetKey(["regressor", "weights"])
 PREDICTIONS: Final = dg.AssetKey(["regressor", "predictions_csv"])
 BASELINES: Final = dg.AssetKey(["regressor", "baselines_csv"])

@@ -1,17 +1,24 @@
-"""Partitions: runs of the registry, datasets that they name; and which run needs which dataset."""
+"""Partitions: runs of the registry, datasets that they name; and which run needs what.
+
+A regressor run needs datasets, and the encoder of the masked-autoencoder run that its file names.
+"""
 
 import dataclasses
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import dagster as dg
 
 from xec_pipeline.config.datasets import dataset_key
-from xec_pipeline.config.registry import registered_regressor, run_names
+from xec_pipeline.config.mae import MaeRun
+from xec_pipeline.config.registry import RunKind, registered_mae, registered_regressor, run_names
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.errors import ConfigError
 
 _log = logging.getLogger(__name__)
+
+RunT = TypeVar("RunT", RegressorRun, MaeRun)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,34 +29,38 @@ class Dataset:
     ----------
     path
         File, folder or pattern, as a run's configuration gives it.
-    run_name
-        A run that names it; the first by name, if there are more.
+    run_name, kind
+        A run that names it: the first regressor by name, else the first masked autoencoder.
     """
 
     path: str
     run_name: str
+    kind: RunKind
 
 
-def _readable_runs() -> dict[str, RegressorRun]:
+def _readable_runs(kind: RunKind, read: Callable[[str], RunT]) -> dict[str, RunT]:
     runs = {}
-    for name in run_names("regressor"):
+    for name in run_names(kind):
         try:
-            runs[name] = registered_regressor(name)
+            runs[name] = read(name)
         except ConfigError as error:
             # One broken file must not hide the other runs; its own assets fail with this message.
             _log.warning("%s", error)
     return runs
 
 
-def _datasets(runs: dict[str, RegressorRun]) -> dict[str, Dataset]:
+def _datasets() -> dict[str, Dataset]:
     found: dict[str, Dataset] = {}
-    for name, run in sorted(runs.items()):
+    for name, run in sorted(_RUNS.items()):
         for path in (*training_paths(run), *evaluation_paths(run)):
-            found.setdefault(dataset_key(path), Dataset(path, name))
+            found.setdefault(dataset_key(path), Dataset(path, name, "regressor"))
+    for name, mae in sorted(_MAES.items()):
+        for path in training_paths(mae):
+            found.setdefault(dataset_key(path), Dataset(path, name, "mae"))
     return found
 
 
-def training_paths(run: RegressorRun) -> list[str]:
+def training_paths(run: RegressorRun | MaeRun) -> list[str]:
     """Return the datasets that a training reads: training and validation events."""
     return _given(run.data.train_path, run.data.val_path)
 
@@ -75,14 +86,27 @@ def _keys(paths: Iterable[str]) -> list[str]:
     return sorted({dataset_key(path) for path in paths})
 
 
-_RUNS = _readable_runs()
-DATASETS = _datasets(_RUNS)
+def _encoder_mapping() -> dg.StaticPartitionMapping:
+    """Map each masked-autoencoder run to the regressor runs that begin with its encoder."""
+    runs_by_mae: dict[str, list[str]] = {name: [] for name in run_names("mae")}
+    for name, run in _RUNS.items():
+        if run.mae is not None:
+            runs_by_mae[run.mae].append(name)
+    return dg.StaticPartitionMapping(runs_by_mae)
+
+
+_RUNS = _readable_runs("regressor", registered_regressor)
+_MAES = _readable_runs("mae", registered_mae)
+DATASETS = _datasets()
 """Datasets by partition key."""
 
 run_partitions = dg.StaticPartitionsDefinition(run_names("regressor"))
+mae_partitions = dg.StaticPartitionsDefinition(run_names("mae"))
 dataset_partitions = dg.StaticPartitionsDefinition(sorted(DATASETS))
+datasets_of_mae = _mapping({name: training_paths(run) for name, run in _MAES.items()})
 datasets_of_training = _mapping({name: training_paths(run) for name, run in _RUNS.items()})
 datasets_of_evaluation = _mapping({name: evaluation_paths(run) for name, run in _RUNS.items()})
 datasets_of_run = _mapping(
     {name: [*training_paths(run), *evaluation_paths(run)] for name, run in _RUNS.items()}
 )
+encoder_of_run = _encoder_mapping()

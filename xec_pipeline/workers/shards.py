@@ -1,19 +1,27 @@
 """Build the tensor shards of one dataset.
 
 python -m xec_pipeline.workers.shards --config demo --path data/toy/train [--jobs 2]
+python -m xec_pipeline.workers.shards --config runs/mae/demo.yaml --kind mae --path data/toy/train
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
-from xec_pipeline.config.loader import load_regressor_run
+from xec_pipeline.config.data import DataConfig
+from xec_pipeline.config.loader import load_mae_run, load_regressor_run
 from xec_pipeline.data.root_files import find_root_files
 from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.data.shards import build_shards, is_shard_dir, open_shards, shard_dir_for
 from xec_pipeline.errors import XecError
 from xec_pipeline.workers.pipes import Report, open_report
+
+_READERS: Final[Mapping[str, Callable[[str], DataConfig]]] = {
+    "regressor": lambda source: load_regressor_run(source).data,
+    "mae": lambda source: load_mae_run(source).data,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     try:
         with open_report() as report:
-            run_worker(args.config, args.path, args.jobs, report)
+            config = _READERS[args.kind](args.config)
+            run_worker(config, args.path, args.jobs, report)
     except XecError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -32,14 +41,19 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this worker's options."""
     parser = argparse.ArgumentParser(prog="xec_pipeline.workers.shards", description=__doc__)
     parser.add_argument("--config", required=True, help="preset name or YAML file of a run")
+    parser.add_argument(
+        "--kind",
+        choices=list(_READERS),
+        default="regressor",
+        help="of that run (default: %(default)s)",
+    )
     parser.add_argument("--path", required=True, help="ROOT file, folder, or pattern in quotes")
     parser.add_argument("--jobs", type=int, help="processes (default: data.num_workers)")
     return parser
 
 
-def run_worker(source: str, path: str, jobs: int | None, report: Report) -> ShardSet:
-    """Build the shards of the events at `path` as run `source` says, and report them."""
-    config = load_regressor_run(source).data
+def run_worker(config: DataConfig, path: str, jobs: int | None, report: Report) -> ShardSet:
+    """Build the shards of the events at `path` as a run's `config` says, and report them."""
     started = time.perf_counter()
     out_dir = shard_dir_for(config, path)
     if is_shard_dir(path):

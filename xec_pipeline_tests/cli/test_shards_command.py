@@ -7,6 +7,7 @@ import pytest
 
 from xec_pipeline.cli import shards as command
 from xec_pipeline.config.data import DataConfig
+from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.data.shards import open_shards, shard_dir_for
 from xec_pipeline.workers import shards as worker
 from xec_pipeline.workers.pipes import Report
@@ -60,8 +61,9 @@ class Recorder(Report):
 
 
 def test_worker_reports_what_it_made(project):
+    config = load_regressor_run("run.yaml").data
     report = Recorder()
-    shards = worker.run_worker("run.yaml", "events", 1, report)
+    shards = worker.run_worker(config, "events", 1, report)
     ((metadata, version),) = report.results
     assert version == shards.data_version
     assert metadata["events"] == 48
@@ -69,8 +71,15 @@ def test_worker_reports_what_it_made(project):
     assert metadata["toy"] is False
     assert report.numbers[-1] == {"events": 48}
     again = Recorder()
-    assert worker.run_worker("run.yaml", str(shards.path), 1, again).data_version == version
+    assert worker.run_worker(config, str(shards.path), 1, again).data_version == version
     assert again.results[0][1] == version
+
+
+def test_worker_takes_runs_of_either_kind(project):
+    (project / "mae.yaml").write_text("data: {train_path: events, val_path: events}\n")
+    words = ["--path", "events", "--jobs", "1"]
+    assert worker.main(["--config", "mae.yaml", "--kind", "mae", *words]) == 0
+    assert worker.main(["--config", "mae.yaml", *words]) == 2, "no task is enabled"
 
 
 def test_worker_ends_with_a_message(project, capsys):

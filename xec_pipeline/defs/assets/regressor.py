@@ -1,34 +1,36 @@
 """A regressor: its weights, what they predict, what simple estimators give, its ONNX model."""
 
-import os
-
 import dagster as dg
 
 from xec_pipeline.config.registry import registered_regressor, run_path
 from xec_pipeline.defs import code, keys
+from xec_pipeline.defs.lineage import upstream_encoder
 from xec_pipeline.defs.partitions import (
     datasets_of_evaluation,
     datasets_of_run,
     datasets_of_training,
+    encoder_of_run,
     run_partitions,
 )
 from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
 from xec_pipeline.defs.resources.torch_ddp import TorchDDP
-
-_RETRIES = int(os.environ.get("XEC_RETRIES", "0"))
-_RETRY = dg.RetryPolicy(max_retries=_RETRIES, delay=10, backoff=dg.Backoff.EXPONENTIAL)
+from xec_pipeline.defs.retries import training_retries
 
 
 @dg.asset(
     key=keys.WEIGHTS,
-    deps=[keys.CONFIG, dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_training)],
+    deps=[
+        keys.CONFIG,
+        dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_training),
+        dg.AssetDep(keys.ENCODER, partition_mapping=encoder_of_run),
+    ],
     partitions_def=run_partitions,
     group_name="regressor",
     kinds={"torch", "mlflow"},
     owners=keys.OWNERS,
     tags={"xec/gpu": "yes"},
     code_version=code.WEIGHTS.version(),
-    retry_policy=_RETRY,
+    retry_policy=training_retries(),
     pool=keys.GPU_POOL,
 )
 def weights(
@@ -36,13 +38,24 @@ def weights(
 ) -> dg.MaterializeResult[None]:
     """Trained network: checkpoint_best.pth and checkpoint_last.pth.
 
-    A retry, and a run after an interrupted one, goes on from the last checkpoint.
+    Begins with the encoder of the masked autoencoder that the run names, or afresh. A retry, and a
+    run after an interrupted one, goes on from the last checkpoint.
     """
     run = registered_regressor(context.partition_key)
+    upstream = upstream_encoder(context.instance, run.mae) if run.mae else None
     arguments = [*_config(context), "--auto_resume", "--overwrite", "--skip_final"]
     with mlflow.run_for(context, run) as tracked:
-        made = ddp.run(context, "xec_pipeline.workers.train", arguments, env=tracked.env)
-        return tracked.link(made)
+        made = ddp.run(
+            context,
+            "xec_pipeline.workers.train",
+            arguments,
+            extras=upstream.extras() if upstream else None,
+            env=tracked.env,
+        )
+        made = tracked.link(made)
+    if upstream is None:
+        return made
+    return made._replace(metadata={**(made.metadata or {}), **upstream.metadata()})
 
 
 @dg.asset(

@@ -20,6 +20,6 @@ from xec_pipeline.defs.resources.torch_ddp import TorchDDP
 def shards(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
     """Memory-mapped events: signed square root of npho and time [ns] in 16 bit, truth in 32 bit."""
     dataset = DATASETS[context.partition_key]
-    config = run_path("regressor", dataset.run_name)
-    arguments = ["--config", str(config), "--path", dataset.path]
+    config = run_path(dataset.kind, dataset.run_name)
+    arguments = ["--config", str(config), "--kind", dataset.kind, "--path", dataset.path]
     return ddp.run(context, "xec_pipeline.workers.shards", arguments, profile="cpu")

@@ -1,9 +1,11 @@
 """What comes from outside: ROOT files and run configurations. Sensors report their versions."""
 
+from typing import Final
+
 import dagster as dg
 
 from xec_pipeline.defs import keys
-from xec_pipeline.defs.partitions import dataset_partitions, run_partitions
+from xec_pipeline.defs.partitions import dataset_partitions, mae_partitions, run_partitions
 
 root_files = dg.AssetSpec(
     keys.ROOT_FILES,
@@ -17,13 +19,24 @@ root_files = dg.AssetSpec(
     owners=keys.OWNERS,
 )
 
+_CONFIG_DESCRIPTION: Final = (
+    "YAML file of a run in the registry. The version is the hash of all options that can change "
+    "the trained weights, so a comment changes nothing."
+)
+
 regressor_config = dg.AssetSpec(
     keys.CONFIG,
-    description=(
-        "YAML file of a run in the registry. The version is the hash of all options that can "
-        "change the trained weights, so a comment changes nothing."
-    ),
+    description=_CONFIG_DESCRIPTION,
     partitions_def=run_partitions,
+    group_name="config",
+    kinds={"yaml"},
+    owners=keys.OWNERS,
+)
+
+mae_config = dg.AssetSpec(
+    keys.MAE_CONFIG,
+    description=_CONFIG_DESCRIPTION,
+    partitions_def=mae_partitions,
     group_name="config",
     kinds={"yaml"},
     owners=keys.OWNERS,

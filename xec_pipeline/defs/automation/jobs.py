@@ -11,6 +11,13 @@ build_shards = dg.define_asset_job(
     tags={"xec/kind": "data"},
 )
 
+pretrain_mae = dg.define_asset_job(
+    "pretrain_mae",
+    dg.AssetSelection.assets(keys.ENCODER),
+    description="Train the encoder of a masked-autoencoder run.",
+    tags={"xec/kind": "train"},
+)
+
 train_regressor = dg.define_asset_job(
     "train_regressor",
     dg.AssetSelection.assets(keys.WEIGHTS, keys.PREDICTIONS, keys.BASELINES),

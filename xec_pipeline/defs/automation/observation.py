@@ -2,16 +2,17 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import dagster as dg
 
-from xec_pipeline.config.registry import registered_regressor
+from xec_pipeline.config.registry import registered_mae, registered_regressor
+from xec_pipeline.config.run_base import Run
 from xec_pipeline.data.root_files import find_root_files
 from xec_pipeline.defs import keys
-from xec_pipeline.defs.partitions import DATASETS, run_partitions
+from xec_pipeline.defs.partitions import DATASETS, mae_partitions, run_partitions
 from xec_pipeline.errors import ConfigError, DataError
 from xec_pipeline.versioning import ContentHashes
 
@@ -24,12 +25,9 @@ _log = logging.getLogger(__name__)
 def changed_configs(instance: dg.DagsterInstance) -> Iterator[dg.AssetObservation]:
     """Yield an observation for each registered run whose options differ from those last seen."""
     for name in run_partitions.get_partition_keys():
-        try:
-            version = registered_regressor(name).digest()
-        except ConfigError as error:
-            _log.warning("%s", error)
-            continue
-        yield from _if_new(instance, keys.CONFIG, name, version)
+        yield from _changed_config(instance, keys.CONFIG, name, registered_regressor)
+    for name in mae_partitions.get_partition_keys():
+        yield from _changed_config(instance, keys.MAE_CONFIG, name, registered_mae)
 
 
 def changed_datasets(
@@ -53,6 +51,17 @@ def changed_datasets(
                 hashes.of(path)
         if files and all(map(hashes.remembers, files)):
             yield from _if_new(instance, keys.ROOT_FILES, key, hashes.of_all(files))
+
+
+def _changed_config(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, name: str, read: Callable[[str], Run]
+) -> Iterator[dg.AssetObservation]:
+    try:
+        version = read(name).digest()
+    except ConfigError as error:
+        _log.warning("%s", error)
+        return
+    yield from _if_new(instance, asset, name, version)
 
 
 def _files(path: str) -> list[Path]:

@@ -14,7 +14,7 @@ import dagster as dg
 from pydantic import Field
 
 from xec_pipeline.config.output import MlflowConfig
-from xec_pipeline.config.run import RegressorRun
+from xec_pipeline.config.run_base import Run
 from xec_pipeline.defs.resources.torch_ddp import Interrupted
 from xec_pipeline.training.tracking import NO_TRACKING, open_tracker, tracking_uri
 
@@ -58,7 +58,7 @@ class MlflowTracking(dg.ConfigurableResource):  # type: ignore[type-arg]  # gene
     )
 
     @contextlib.contextmanager
-    def run_for(self, context: dg.AssetExecutionContext, run: RegressorRun) -> Iterator[OpenRun]:
+    def run_for(self, context: dg.AssetExecutionContext, run: Run) -> Iterator[OpenRun]:
         """Open the MLflow run of a step and close it as the step ends.
 
         A retried step continues the run of its first attempt.
