@@ -1,7 +1,8 @@
 """The whole chain on toy events, through Dagster: `python -m xec_pipeline.demo`.
 
-Makes toy ROOT files, then materializes what Dagster calls missing or stale of the run `demo`, and
-shows the table of resolutions. A second call finds nothing to do.
+Makes toy ROOT files, then materializes what Dagster calls missing or stale: an encoder trained
+without truth, a regressor that begins with it, and the same regressor from scratch. Ends with their
+resolutions side by side. A second call finds nothing to do.
 """
 
 import os
@@ -9,14 +10,14 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import dagster as dg
 
 from xec_pipeline.config.datasets import dataset_key
-from xec_pipeline.config.registry import registered_regressor
+from xec_pipeline.config.registry import registered_mae, registered_regressor
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.definitions import defs
 from xec_pipeline.defs import keys
@@ -25,8 +26,10 @@ from xec_pipeline.defs.partitions import evaluation_paths, training_paths
 from xec_pipeline.defs.resources.gpus import visible_gpus
 from xec_pipeline.defs.staleness import AssetPartition, statuses
 from xec_pipeline.errors import DataError, XecError
+from xec_pipeline.evaluation.side_by_side import compare_runs
 
-RUN_NAME: Final = "demo"
+RUNS: Final[Mapping[str, str]] = {"demo": "pre-trained", "demo-scratch": "from scratch"}
+"""What the last table calls the regressor runs; how long they train stands in their preset."""
 WORKSPACE: Final = Path("workspace.yaml")
 
 
@@ -40,7 +43,7 @@ class Toy(NamedTuple):
 
 
 TOYS: Final[Mapping[str, Toy]] = {
-    "data/toy/train": Toy(48_000, "15:60", 1, 1),
+    "data/toy/train": Toy(32_000, "15:60", 1, 1),
     "data/toy/val": Toy(4_000, "15:60", 2, 101),
     "data/toy/test": Toy(4_000, "52.83", 3, 201),
 }
@@ -49,6 +52,7 @@ _EVENTS_PER_FILE: Final = 4_000
 # Which job makes which asset, in the order of making.
 _JOBS: Final[Mapping[dg.AssetKey, str]] = {
     keys.SHARDS: "build_shards",
+    keys.ENCODER: "pretrain_mae",
     keys.WEIGHTS: "train_regressor",
     keys.PREDICTIONS: "train_regressor",
     keys.BASELINES: "train_regressor",
@@ -71,28 +75,31 @@ def main() -> int:
     for category in (dg.BetaWarning, dg.PreviewWarning):
         warnings.simplefilter("ignore", category)
     try:
-        run = registered_regressor(RUN_NAME)
-        simulate(run)
+        runs = [registered_regressor(name) for name in RUNS]
+        simulate(runs)
         with dg.DagsterInstance.get() as instance:
             observe(instance)
-            n_made = bring_up_to_date(wanted_partitions(run), ask, make_with(instance), instance)
+            n_made = bring_up_to_date(wanted_partitions(runs), ask, make_with(instance), instance)
+        show(runs)
     except XecError as error:
         echo(f"demo: {error}")
         return 1
-    show(run, n_made, time.monotonic() - started)
+    done = f"{n_made} assets were made" if n_made else "everything was up to date"
+    echo(f"\n{done} in {time.monotonic() - started:.0f} s. Look at the graph: make ui")
     return 0
 
 
-def simulate(run: RegressorRun) -> None:
-    """Make the toy data sets that `run` names; complete files of earlier calls are kept.
+def simulate(runs: Sequence[RegressorRun]) -> None:
+    """Make the toy data sets that `runs` name; complete files of earlier calls are kept.
 
     Raises
     ------
     DataError
         If the simulation fails; its own message stands on the terminal.
     """
+    named = dataset_paths(runs)
     for path, toy in TOYS.items():
-        if path not in {*training_paths(run), *evaluation_paths(run)}:
+        if path not in named:
             continue
         options = {
             "--out": path,
@@ -115,12 +122,26 @@ def observe(instance: dg.DagsterInstance) -> None:
         instance.report_runless_asset_event(observation)
 
 
-def wanted_partitions(run: RegressorRun) -> list[AssetPartition]:
-    """Return what belongs to `run`, each after what it is made from."""
-    paths = dict.fromkeys([*training_paths(run), *evaluation_paths(run)])
-    datasets = [dataset_key(path) for path in paths]
-    partitions = {keys.SHARDS: list(dict.fromkeys(datasets))}
-    return [(key, part) for key in _JOBS for part in partitions.get(key, [run.name])]
+def dataset_paths(runs: Sequence[RegressorRun]) -> list[str]:
+    """Return the datasets of `runs` and of the masked autoencoders that they name, once each."""
+    paths = [path for run in runs for path in (*training_paths(run), *evaluation_paths(run))]
+    for name in _maes(runs):
+        paths += training_paths(registered_mae(name))
+    return list(dict.fromkeys(paths))
+
+
+def wanted_partitions(runs: Sequence[RegressorRun]) -> list[AssetPartition]:
+    """Return what belongs to `runs`, each after what it is made from."""
+    partitions = {
+        keys.SHARDS: list(dict.fromkeys(map(dataset_key, dataset_paths(runs)))),
+        keys.ENCODER: _maes(runs),
+    }
+    names = [run.name for run in runs]
+    return [(key, part) for key in _JOBS for part in partitions.get(key, names)]
+
+
+def _maes(runs: Sequence[RegressorRun]) -> list[str]:
+    return list(dict.fromkeys(run.mae for run in runs if run.mae is not None))
 
 
 def bring_up_to_date(
@@ -199,16 +220,24 @@ def _cause(result: dg.ExecuteInProcessResult) -> str:
     return f"see run {result.run_id} in the UI"
 
 
-def show(run: RegressorRun, n_made: int, seconds: float) -> None:
-    """Print the table of resolutions, the files, and where to look further."""
-    echo("")
-    for table in sorted(run.run_dir.glob("resolution_table*.txt")):
-        echo(table.read_text().rstrip())
-    echo(f"\nFiles in {run.run_dir}:")
-    for path in sorted(path for path in run.run_dir.rglob("*") if path.is_file()):
-        echo(f"  {path.stat().st_size / 1e6:9.3f} MB  {path.relative_to(run.run_dir)}")
-    done = f"{n_made} assets were made" if n_made else "everything was up to date"
-    echo(f"\n{done} in {seconds:.0f} s. Look at the graph: make ui")
+def show(runs: Sequence[RegressorRun]) -> None:
+    """Print tables and files of each run, then what resolutions they reach side by side.
+
+    Raises
+    ------
+    DataError
+        If predictions are missing, or are of different events.
+    """
+    for run in runs:
+        echo("")
+        for table in sorted(run.run_dir.glob(f"resolution_table_{run.name}.txt")):
+            echo(table.read_text().rstrip())
+        echo(f"\nFiles in {run.run_dir}:")
+        for path in sorted(path for path in run.run_dir.rglob("*") if path.is_file()):
+            echo(f"  {path.stat().st_size / 1e6:9.3f} MB  {path.relative_to(run.run_dir)}")
+    first, second = ((run.run_dir, run.name) for run in runs)
+    pretrained, scratch = RUNS.values()
+    echo(f"\n{compare_runs(first, second, (pretrained, scratch)).text().rstrip()}")
 
 
 def echo(text: str) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from xec_pipeline import demo
 from xec_pipeline.config.loader import load_regressor_run
+from xec_pipeline.config.registry import registered_regressor
 from xec_pipeline.defs import keys
 from xec_pipeline.defs.staleness import AssetPartition, statuses
 from xec_pipeline.errors import DataError, XecError
@@ -59,21 +60,29 @@ def test_deleted_files_are_made_again(instance, tmp_path):
 
 
 def test_everything_of_the_run_is_wanted_after_what_it_is_made_from():
-    names = [key.path[-1] for key, _ in demo.wanted_partitions(load_regressor_run("demo"))]
-    assert names[:5] == ["shards"] * 3 + ["weights", "predictions_csv"]
-    assert len(names) == 9
+    runs = [registered_regressor(name) for name in demo.RUNS]
+    wanted = demo.wanted_partitions(runs)
+    names = [key.to_user_string() for key, _ in wanted]
+    assert names[:6] == ["data/shards"] * 3 + ["mae/encoder"] + ["regressor/weights"] * 2
+    assert [partition for _, partition in wanted[3:6]] == ["demo", "demo", "demo-scratch"]
+    assert len(wanted) == 16
 
 
 def test_toy_events_belong_to_the_datasets_of_the_run():
-    data = load_regressor_run("demo").data
-    assert set(demo.TOYS) == {data.train_path, data.val_path, data.test_path}
+    assert set(demo.TOYS) == set(demo.dataset_paths([load_regressor_run("demo")]))
+
+
+def test_the_runs_of_the_demo_differ_in_the_encoder_only():
+    first, second = (registered_regressor(name) for name in demo.RUNS)
+    assert (first.mae, second.mae) == ("demo", None)
+    assert first.model_copy(update={"mae": None}).digest() == second.digest()
 
 
 def test_failed_simulation_stops_the_demo(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     Path("data").write_text("a file where a folder is needed")
     with pytest.raises(DataError, match="toy events could not be made"):
-        demo.simulate(load_regressor_run("demo"))
+        demo.simulate([load_regressor_run("demo")])
 
 
 def test_outside_the_repository_the_demo_says_where_to_start_it(monkeypatch, tmp_path, capsys):

@@ -54,7 +54,7 @@ _ERROR_NOTE: Final = (
 
 _ACCURACY: Final = "68 % of |res| within"
 _WIDTH: Final = "68 % half width"
-_BIAS: Final = "median bias"
+BIAS: Final = "median bias"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class Measure:
         """Return the estimators by their short names."""
         if not self.is_signed:
             return {_ACCURACY: containment_68}
-        return {_ACCURACY: containment_68, _WIDTH: half_width_68, _BIAS: median_bias}
+        return {_ACCURACY: containment_68, _WIDTH: half_width_68, BIAS: median_bias}
 
 
 def _scaled(quantity: str, factor: float) -> Callable[[PredictionTable], Values]:
@@ -201,6 +201,12 @@ def sample_dir(run_dir: Path | str, run_name: str) -> Path:
     test = Path(run_dir) / "test"
     has_test = any(prediction_path(test, task, run_name).is_file() for task in TASK_QUANTITIES)
     return test if has_test else Path(run_dir)
+
+
+def model_tables(folder: Path | str, run_name: str) -> dict[str, PredictionTable]:
+    """Return the network's predictions by task, for the events that the table is about."""
+    tables = _read(folder, run_name, METHODS[MODEL])
+    return {task: _chosen(table, task) for task, table in tables.items()}
 
 
 def build_resolution_table(folder: Path | str, run_name: str) -> ResolutionTable:

@@ -25,7 +25,7 @@ from xec_pipeline.defs.retries import training_retries
 def encoder(
     context: dg.AssetExecutionContext, ddp: TorchDDP, mlflow: MlflowTracking
 ) -> dg.MaterializeResult[None]:
-    """Encoder that learned, without truth, to fill hidden sensors; its predictions as ROOT files.
+    """Pre-trained encoder: learned without truth to fill hidden sensors; beside it, ROOT files.
 
     The version is the hash of the encoder's weights: an equal result changes no regressor. A retry,
     and a run after an interrupted one, goes on from the last checkpoint.
