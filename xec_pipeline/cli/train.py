@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+from xec_pipeline.config.file_names import checkpoint_file
 from xec_pipeline.config.flags import add_training_flags, arguments_from, overrides_from
 from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.config.run import RegressorRun
@@ -98,13 +99,12 @@ def _draw(wanted: RegressorRun) -> None:
 def _export(wanted: RegressorRun, file_name: str) -> None:
     from xec_pipeline.data.shards import ensure_shards
     from xec_pipeline.export.onnx import export_onnx
-    from xec_pipeline.training.loop import BEST
     from xec_pipeline.units import NS_PER_S
 
     shards = ensure_shards(wanted.data, wanted.data.val_path)
     rows = slice(0, min(_PARITY_EVENTS, shards.n_events))
     exported = export_onnx(
-        wanted.run_dir / BEST,
+        wanted.run_dir / checkpoint_file("regressor", "best"),
         wanted.run_dir / file_name,
         shards.npho(rows),
         shards.times_ns(rows) / NS_PER_S,

@@ -6,6 +6,7 @@ not say enough; its help is the option's own sentence. Underscores and hyphens a
 
 import argparse
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from types import NoneType
 from typing import Any, Final, Literal, get_args, get_origin
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from xec_pipeline.config.run import RegressorRun
+from xec_pipeline.config.run_base import Run
 from xec_pipeline.config.tasks import TASK_NAMES
 from xec_pipeline.errors import ConfigError
 
@@ -24,7 +26,31 @@ _RENAMED: Final[Mapping[str, str]] = {
     "data.fiducial.w_min": "fiducial_w_min",
     "data.fiducial.w_max": "fiducial_w_max",
     "mlflow.experiment": "mlflow_experiment",
+    "training.time.weight": "time_weight",
+    "training.time.mask_ratio_scale": "time_mask_ratio_scale",
+    "training.time.use_npho_weight": "npho_time_weight",
+    "training.time.npho_threshold": "time_npho_threshold",
+    "training.npho_loss_weight.enabled": "npho_loss_weight",
+    "training.npho_loss_weight.alpha": "npho_loss_weight_alpha",
+    "training.intensity_reweighting.enabled": "intensity_reweighting",
+    "training.intensity_reweighting.nbins": "intensity_reweighting_nbins",
+    "training.intensity_reweighting.target": "intensity_reweighting_target",
+    "training.intensity_reweighting.max_weight": "intensity_reweighting_max_weight",
 }
+_OTHER_NAMES: Final[Mapping[str, str]] = {
+    "data.train_path": "train_root",
+    "data.val_path": "val_root",
+    "mlflow.run_name": "mlflow_run_name",
+    "training.npho_loss_weight.enabled": "npho_loss_weight_enabled",
+    "training.intensity_reweighting.enabled": "intensity_reweighting_enabled",
+}
+"""Second names of flags of a masked autoencoder."""
+_NEGATED: Final[Mapping[str, str]] = {
+    "training.time.use_npho_weight": "no_npho_time_weight",
+    "training.track_mae_rmse": "no_track_mae_rmse",
+    "training.track_metrics": "no_track_metrics",
+}
+_SAVE_PATH: Final = "save_path"
 _NONE_WORDS: Final = frozenset({"null", "none", "None", "~"})
 _SWITCHES: Final[Mapping[str, str]] = {
     "auto_resume": "Go on from this run's last checkpoint if it fits",
@@ -34,30 +60,29 @@ _SWITCHES: Final[Mapping[str, str]] = {
 _SECTIONS_WITHOUT_FLAGS: Final = frozenset({"tasks", "reweighting"})
 
 
-def add_run_flags(parser: argparse.ArgumentParser) -> None:
-    """Add `--config`, one flag for each option, `--tasks` and `--set` to `parser`.
+def add_run_flags(parser: argparse.ArgumentParser, kind: type[Run] = RegressorRun) -> None:
+    """Add `--config`, one flag for each option of a run of this kind, and `--set` to `parser`.
 
     Only flags that are given appear in the parsed namespace, so that `overrides_from` knows them.
+    A regressor has `--tasks`, too, and a masked autoencoder the earlier system's names of flags.
     """
     parser.add_argument(
         "--config", required=True, metavar="RUN", help="YAML file of the run, or name of a preset"
     )
-    parser.add_argument(
-        "--tasks",
-        nargs="+",
-        choices=TASK_NAMES,
-        default=argparse.SUPPRESS,
-        metavar="TASK",
-        help=f"Train these targets and no others: {', '.join(TASK_NAMES)}",
-    )
-    for dotted, field in options(RegressorRun):
-        _add_option(parser, dotted, field)
+    if kind is RegressorRun:
+        _add_tasks(parser)
+    else:
+        _add_save_path(parser)
+    for dotted, field in options(kind):
+        _add_option(parser, dotted, field, _others(dotted, kind))
+        if dotted in _NEGATED:
+            _add_negation(parser, dotted)
     parser.add_argument(
         "--set",
         action="append",
         default=argparse.SUPPRESS,
         metavar="OPTION=VALUE",
-        help="Any option by its full name, for example --set tasks.energy.loss_fn=l1",
+        help="Any option by its full name, for example --set training.lr=1e-4",
     )
 
 
@@ -76,14 +101,14 @@ def add_switch(parser: argparse.ArgumentParser, name: str, text: str) -> None:
         )
 
 
-def add_training_flags(parser: argparse.ArgumentParser) -> None:
+def add_training_flags(parser: argparse.ArgumentParser, kind: type[Run] = RegressorRun) -> None:
     """Add all flags of a training: those of the run, and how to begin."""
-    add_run_flags(parser)
+    add_run_flags(parser, kind)
     for name, text in _SWITCHES.items():
         add_switch(parser, name, text)
 
 
-def overrides_from(args: argparse.Namespace) -> dict[str, Any]:
+def overrides_from(args: argparse.Namespace, kind: type[Run] = RegressorRun) -> dict[str, Any]:
     """Return dotted option to value for the flags that were given.
 
     Raises
@@ -94,9 +119,12 @@ def overrides_from(args: argparse.Namespace) -> dict[str, Any]:
     given = vars(args)
     overrides = {
         dotted: _value(field, given[flag_name(dotted)])
-        for dotted, field in options(RegressorRun)
+        for dotted, field in options(kind)
         if flag_name(dotted) in given
     }
+    if _SAVE_PATH in given:
+        folder = PurePath(given[_SAVE_PATH])
+        overrides |= {"checkpoint.save_dir": str(folder.parent), "mlflow.run_name": folder.name}
     if "tasks" in given:
         overrides |= {f"tasks.{name}.enabled": name in given["tasks"] for name in TASK_NAMES}
     for item in given.get("set", []):
@@ -107,12 +135,12 @@ def overrides_from(args: argparse.Namespace) -> dict[str, Any]:
     return overrides
 
 
-def arguments_from(args: argparse.Namespace) -> list[str]:
+def arguments_from(args: argparse.Namespace, kind: type[Run] = RegressorRun) -> list[str]:
     """Return the command line from which `args` was parsed by a parser with training flags."""
     given = vars(args)
-    names = [flag_name(dotted) for dotted, _ in options(RegressorRun)]
+    names = [flag_name(dotted) for dotted, _ in options(kind)]
     words = ["--config", args.config]
-    for name in (*names, *_SWITCHES):
+    for name in (*names, _SAVE_PATH, *_SWITCHES):
         value = given.get(name)
         if isinstance(value, list):
             words += [f"--{name}", *value]
@@ -140,22 +168,60 @@ def flag_name(dotted: str) -> str:
     return _RENAMED.get(dotted, dotted.rpartition(".")[2])
 
 
-def _add_option(parser: argparse.ArgumentParser, dotted: str, field: FieldInfo) -> None:
+def _add_tasks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        choices=TASK_NAMES,
+        default=argparse.SUPPRESS,
+        metavar="TASK",
+        help=f"Train these targets and no others: {', '.join(TASK_NAMES)}",
+    )
+
+
+def _add_save_path(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        *_spellings(_SAVE_PATH),
+        dest=_SAVE_PATH,
+        default=argparse.SUPPRESS,
+        metavar="FOLDER",
+        help="Folder of the run's artifacts: --save_dir and --run_name in one",
+    )
+
+
+def _add_negation(parser: argparse.ArgumentParser, dotted: str) -> None:
+    name = flag_name(dotted)
+    parser.add_argument(
+        *_spellings(_NEGATED[dotted]),
+        dest=name,
+        action="store_const",
+        const="false",
+        default=argparse.SUPPRESS,
+        help=f"The same as --{name} false",
+    )
+
+
+def _others(dotted: str, kind: type[Run]) -> tuple[str, ...]:
+    is_known = kind is not RegressorRun and dotted in _OTHER_NAMES
+    return _spellings(_OTHER_NAMES[dotted]) if is_known else ()
+
+
+def _add_option(
+    parser: argparse.ArgumentParser, dotted: str, field: FieldInfo, others: tuple[str, ...]
+) -> None:
     name = flag_name(dotted)
     shape: dict[str, Any] = {"metavar": _metavar(field)}
     if field.annotation is bool:
         shape |= {"nargs": "?", "const": "true"}
     elif length := _tuple_length(field):
-        shape |= {"nargs": length, "metavar": "N"}
-    for spelling in _spellings(name):
-        is_shown = spelling == f"--{name}"
-        parser.add_argument(
-            spelling,
-            dest=name,
-            default=argparse.SUPPRESS,
-            help=_help(dotted, field) if is_shown else argparse.SUPPRESS,
-            **shape,
-        )
+        shape |= {"nargs": length} | ({} if length == "+" else {"metavar": "N"})
+    shown = (f"--{name}", *others[:1])
+    hidden = [text for text in (*_spellings(name), *others) if text not in shown]
+    for spellings, text in ((shown, _help(dotted, field)), (hidden, argparse.SUPPRESS)):
+        if spellings:
+            parser.add_argument(
+                *spellings, dest=name, default=argparse.SUPPRESS, help=text, **shape
+            )
 
 
 def _spellings(name: str) -> tuple[str, ...]:
@@ -179,10 +245,10 @@ def _metavar(field: FieldInfo) -> str:
     return next(kind.__name__.upper() for kind in kinds if isinstance(kind, type))
 
 
-def _tuple_length(field: FieldInfo) -> int:
+def _tuple_length(field: FieldInfo) -> int | Literal["+"]:
     for kind in (field.annotation, *get_args(field.annotation)):
         if get_origin(kind) is tuple:
-            return len(get_args(kind))
+            return "+" if Ellipsis in get_args(kind) else len(get_args(kind))
     return 0
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -18,11 +18,14 @@ from xec_pipeline.errors import ConfigError, did_you_mean
 
 RunT = TypeVar("RunT", RegressorRun, MaeRun)
 
+_MAE_PRESET: Final = "mae-"
 
-def preset_names() -> list[str]:
-    """Return the names of the presets shipped with the package."""
+
+def preset_names(kind: Kind = "regressor") -> list[str]:
+    """Return the names of the presets of one kind shipped with the package."""
     folder = resources.files("xec_pipeline.config") / "recipes"
-    return sorted(Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".yaml"))
+    names = [Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".yaml")]
+    return sorted(name for name in names if name.startswith(_MAE_PRESET) == (kind == "mae"))
 
 
 def load_regressor_run(
@@ -95,11 +98,11 @@ def _load(
 
 
 def _read(source: str | Path, kind: Kind) -> tuple[dict[str, Any], str]:
-    if isinstance(source, str) and source in preset_names():
+    known = preset_names(kind)
+    if isinstance(source, str) and source in known:
         return read_yaml(_preset_path(source)), source
     path = Path(source)
     if path.suffix not in {".yaml", ".yml"}:
-        known = preset_names()
         raise ConfigError(
             f"'{source}' is neither a preset nor a .yaml file{did_you_mean(str(source), known)}; "
             f"presets: {', '.join(known)}"
@@ -108,9 +111,10 @@ def _read(source: str | Path, kind: Kind) -> tuple[dict[str, Any], str]:
     preset = tree.pop("preset", None)
     if preset is None:
         return tree, str(path)
-    if preset not in preset_names():
+    if preset not in known:
         raise ConfigError(
-            f"{path}: unknown preset '{preset}'{did_you_mean(str(preset), preset_names())}"
+            f"{path}: unknown preset '{preset}'{did_you_mean(str(preset), known)}; "
+            f"presets of this kind: {', '.join(known)}"
         )
     return _merge(read_yaml(_preset_path(preset)), tree), str(path)
 

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from xec_pipeline.config.data import DataConfig
+from xec_pipeline.config.file_names import encoder_file
 from xec_pipeline.config.model import EncoderConfig
 from xec_pipeline.config.normalization import NormalizationConfig
 from xec_pipeline.config.output import CheckpointConfig, DistributedConfig, MlflowConfig
@@ -32,6 +33,8 @@ class MaeDataConfig(DataConfig):
 
     batch_size: int = Field(default=1024, ge=1)
     """Events per step and per rank."""
+    max_events: int | None = Field(default=None, ge=1)
+    """Train on this many events, spread evenly over the files; null for all."""
 
 
 class MaeModelConfig(EncoderConfig):
@@ -130,6 +133,8 @@ class MaeTrainingConfig(TrainingConfig):
 class MaeCheckpointConfig(CheckpointConfig):
     """Checkpoints and artifacts of the run, in `save_dir/<run_name>/`."""
 
+    save_interval: int = Field(default=10, ge=1)
+    """Epochs between copies of the last checkpoint and of the encoder."""
     save_predictions: bool = True
     """Write predictions of validation events as ROOT files."""
     root_save_interval: int = Field(default=10, ge=1)
@@ -164,7 +169,7 @@ class MaeRun(Run):
     @property
     def encoder_path(self) -> Path:
         """File of the best epoch's encoder, the one that other runs begin with."""
-        return self.run_dir / "mae_encoder_best.pth"
+        return self.run_dir / encoder_file("best")
 
     @property
     def time_threshold(self) -> float:

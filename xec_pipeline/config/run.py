@@ -1,11 +1,13 @@
 """A run: the sections put together."""
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Literal
 
 from pydantic import field_validator, model_validator
 
 from xec_pipeline.config.data import DataConfig
+from xec_pipeline.config.file_names import encoder_file
 from xec_pipeline.config.model import ModelConfig
 from xec_pipeline.config.normalization import NormalizationConfig
 from xec_pipeline.config.output import (
@@ -61,6 +63,13 @@ class RegressorRun(Run):
                 "no task is enabled; set tasks.<name>.enabled for angle, energy, timing or uvwFI"
             )
         return self
+
+    @property
+    def encoder_path(self) -> Path | None:
+        """File of the pre-trained encoder that `mae` names, in the folder beside this run's."""
+        if self.mae is None:
+            return None
+        return Path(self.checkpoint.save_dir) / self.mae / encoder_file("best")
 
     def with_tasks(self, names: Collection[str]) -> "RegressorRun":
         """Return this run with exactly these tasks enabled."""

@@ -116,6 +116,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)
     }
     content["best_val_loss"] = checkpoint.best_val
+    # Readers of MAE checkpoints look for it; bfloat16 needs no scaling of losses.
+    content["scaler_state_dict"] = None
     # In memory first: when torch writes to a full disk itself, the reason does not get out.
     buffer = io.BytesIO()
     torch.save(content, buffer)

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import nn
 
 from xec_pipeline.atomic import replacing
+from xec_pipeline.config.file_names import checkpoint_file
 from xec_pipeline.errors import TrainingDivergedError
 from xec_pipeline.training.checkpoint import Checkpoint, write_checkpoint
 from xec_pipeline.training.distributed import DistContext
@@ -34,10 +36,30 @@ from xec_pipeline.training.tracking import Tracker
 
 PredictionSink = Callable[[int, Table], None]
 
-LAST: Final = "checkpoint_last.pth"
-BEST: Final = "checkpoint_best.pth"
-
 _SECONDS_BETWEEN_REPORTS: Final = 0.5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EpochEnd:
+    """A completed epoch, seen from rank 0 when its checkpoints are written.
+
+    Attributes
+    ----------
+    checkpoint
+        The state; its tensors change with the next step.
+    model
+        Network that was validated: the average if there is one.
+    is_best, is_last
+        Whether no epoch was better, and whether none follows.
+    """
+
+    checkpoint: Checkpoint
+    model: nn.Module
+    is_best: bool
+    is_last: bool
+
+
+EpochSink = Callable[[EpochEnd], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,7 +76,7 @@ class FitResult:
         Numbers of the best epoch and, on rank 0, its predictions; empty and None if an earlier
         process trained that epoch.
     was_stopped
-        True if SIGTERM came before the last epoch; the state is in checkpoint_last.pth.
+        True if SIGTERM came before the last epoch; the state is in the last checkpoint.
     """
 
     epoch: int
@@ -82,6 +104,8 @@ class Trainer:
         Wish to stop early.
     on_best
         Called on rank 0 with epoch and predictions after each new best epoch.
+    on_epoch
+        Called on rank 0 after each epoch.
 
     Attributes
     ----------
@@ -99,9 +123,12 @@ class Trainer:
         tracker: Tracker,
         stop: StopSignal | None = None,
         on_best: PredictionSink | None = None,
+        on_epoch: EpochSink | None = None,
     ) -> None:
         self._stage, self._run, self._dist = stage, run, dist
-        self._reporter, self._tracker, self._on_best = reporter, tracker, on_best
+        self._reporter, self._tracker = reporter, tracker
+        self._on_best, self._on_epoch = on_best, on_epoch
+        self._kind = str(stage.describe()["kind"])
         self._accumulate = run.training.grad_accum_steps
         self._steps_per_epoch = math.ceil(stage.n_batches / self._accumulate)
         self.state = TrainState(stage.model, run, dist, objective_of(stage))
@@ -152,8 +179,8 @@ class Trainer:
             self._reporter.log(clock.profile(clock.elapsed() - trained_seconds))
         if not math.isfinite(validation.loss):
             raise TrainingDivergedError(
-                f"epoch {epoch}: the validation loss is {validation.loss}; {LAST} is from before "
-                "this epoch"
+                f"epoch {epoch}: the validation loss is {validation.loss}; "
+                f"{checkpoint_file(self._kind, 'last')} is from before this epoch"
             )
         self._close_epoch(epoch, trained, validation, clock)
         return False
@@ -239,13 +266,23 @@ class Trainer:
         if is_best:
             progress.best_val, progress.best_epoch = validation.loss, epoch
             self._best_table, self._best_metrics = validation.table, metrics
-        self._save_last({})
+        checkpoint = self._save_last({})
         if self._dist.is_main:
             self._copy_last(epoch, is_best=is_best)
+            self._tell(checkpoint, is_best=is_best)
             if is_best and self._on_best is not None and validation.table is not None:
                 self._on_best(epoch, validation.table)
         self._tracker.epoch(epoch, metrics)
         self._reporter.epoch(epoch, self._run.training.epochs, metrics)
+
+    def _tell(self, checkpoint: Checkpoint, *, is_best: bool) -> None:
+        if self._on_epoch is None:
+            return
+        is_last = checkpoint.epoch >= self._run.training.epochs
+        model = self.state.best_model
+        self._on_epoch(
+            EpochEnd(checkpoint=checkpoint, model=model, is_best=is_best, is_last=is_last)
+        )
 
     def _epoch_metrics(
         self, trained: Mapping[str, float], validation: Validation, clock: EpochClock
@@ -260,25 +297,29 @@ class Trainer:
             **memory_metrics(self._dist.device),
         }
 
-    def _save_last(self, sums: Mapping[str, float]) -> None:
-        """Write checkpoint_last.pth on rank 0; every rank takes part."""
+    def _save_last(self, sums: Mapping[str, float]) -> Checkpoint:
+        """Write the last checkpoint on rank 0 and return it; every rank takes part."""
         checkpoint = self.state.to_checkpoint(
             {**self._stage.describe(), "mlflow_run_id": self._tracker.run_id},
             sums=sums,
             steps_per_epoch=self._steps_per_epoch,
         )
         if self._dist.is_main:
-            write_checkpoint(self._run.run_dir / LAST, checkpoint)
+            write_checkpoint(self._path("last"), checkpoint)
         # Without it, a rank could leave, and end the others, while the file is still being written.
         self._dist.barrier()
+        return checkpoint
 
     def _copy_last(self, epoch: int, *, is_best: bool) -> None:
-        names = [BEST] if is_best else []
+        copies = ["best"] if is_best else []
         if epoch % self._run.checkpoint.save_interval == 0:
-            names.append(f"checkpoint_epoch_{epoch}.pth")
-        for name in names:
-            with replacing(self._run.run_dir / name) as partial:
-                shutil.copyfile(self._run.run_dir / LAST, partial)
+            copies.append(f"epoch_{epoch}")
+        for which in copies:
+            with replacing(self._path(which)) as partial:
+                shutil.copyfile(self._path("last"), partial)
+
+    def _path(self, which: str) -> Path:
+        return self._run.run_dir / checkpoint_file(self._kind, which)
 
 
 class _Throttle:

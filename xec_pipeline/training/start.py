@@ -4,6 +4,11 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from xec_pipeline.config.file_names import (
+    checkpoint_file,
+    encoder_file,
+    sensor_predictions_file,
+)
 from xec_pipeline.errors import CheckpointError, ConfigError, OutputError
 from xec_pipeline.training.checkpoint import (
     Checkpoint,
@@ -13,15 +18,19 @@ from xec_pipeline.training.checkpoint import (
     read_content,
 )
 from xec_pipeline.training.compatibility import Transfer, transfer
-from xec_pipeline.training.loop import LAST
 from xec_pipeline.training.state import TrainedRun
 from xec_pipeline.training.transfer import PretrainedEncoder, read_encoder
 
 _log = logging.getLogger(__name__)
 
 
-def choose_encoder(run: TrainedRun, kind: str) -> PretrainedEncoder | None:
-    """Return the pre-trained encoder that `checkpoint.resume_from` names, if it names one.
+def choose_encoder(
+    run: TrainedRun, kind: str, pretrained: Path | None = None
+) -> PretrainedEncoder | None:
+    """Return the pre-trained encoder to begin with, or None.
+
+    It is what `checkpoint.resume_from` names if that is an encoder, else `pretrained`; a checkpoint
+    to go on from has an encoder already.
 
     Parameters
     ----------
@@ -29,6 +38,8 @@ def choose_encoder(run: TrainedRun, kind: str) -> PretrainedEncoder | None:
         Configuration.
     kind
         What is to be trained.
+    pretrained
+        Encoder of the MAE run that the configuration names, if it names one.
 
     Raises
     ------
@@ -36,7 +47,7 @@ def choose_encoder(run: TrainedRun, kind: str) -> PretrainedEncoder | None:
         If the checkpoint is missing or damaged, or cannot start a training of this kind.
     """
     if run.checkpoint.resume_from is None:
-        return None
+        return None if pretrained is None else _encoder_of_run(pretrained)
     path = Path(run.checkpoint.resume_from)
     if transfer(kind_of(read_content(path)), kind, path) is not Transfer.ENCODER:
         return None
@@ -81,35 +92,52 @@ def choose_start(
     """
     if run.checkpoint.resume_from is not None and encoder is None:
         return _asked_for(run, kind, Path(run.checkpoint.resume_from))
-    if not existing_checkpoints(run.run_dir):
+    if not existing_checkpoints(run.run_dir, kind):
         return None
+    last = run.run_dir / checkpoint_file(kind, "last")
     reason = f"{run.run_dir} holds checkpoints of an earlier training"
     if auto_resume:
         own, reason = _own(run, kind, data, encoder)
         if own is not None and not (overwrite and _is_complete(own, run)):
-            return own, run.run_dir / LAST
+            return own, last
     if overwrite:
         return None
     raise OutputError(
-        f"{reason}; give --overwrite to begin again, --resume_from {run.run_dir / LAST} to go on, "
+        f"{reason}; give --overwrite to begin again, --resume_from {last} to go on, "
         "or another --run_name"
     )
 
 
-def existing_checkpoints(run_dir: Path) -> list[Path]:
-    """Return the regressor checkpoints in a run's folder."""
-    return sorted(run_dir.glob("checkpoint_*.pth"))
+def existing_checkpoints(run_dir: Path, kind: str) -> list[Path]:
+    """Return the checkpoints of one kind in a run's folder."""
+    return sorted(run_dir.glob(checkpoint_file(kind, "*")))
 
 
-def clear_run(run_dir: Path, run_name: str) -> None:
-    """Remove the checkpoints and best-epoch tables of an earlier training from a run's folder."""
-    stale = existing_checkpoints(run_dir) + sorted(
-        run_dir.glob(f"predictions_*_{run_name}_ep*.csv")
-    )
+def clear_run(run_dir: Path, run_name: str, kind: str) -> None:
+    """Remove what an earlier training of this kind wrote after its epochs from a run's folder.
+
+    Files of other kinds of runs with the same name stay.
+    """
+    patterns = {
+        "regressor": (f"predictions_*_{run_name}_ep*.csv",),
+        "mae": (encoder_file("*"), sensor_predictions_file("*")),
+    }
+    stale = existing_checkpoints(run_dir, kind)
+    for pattern in patterns.get(kind, ()):
+        stale += sorted(run_dir.glob(pattern))
     for path in stale:
         path.unlink(missing_ok=True)
     if stale:
         _log.info("%s: removed %d files of an earlier training", run_dir, len(stale))
+
+
+def _encoder_of_run(path: Path) -> PretrainedEncoder:
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no such encoder; train the MAE run '{path.parent.name}' first "
+            "(xec train mae --config ...), or give --mae null to begin with random weights"
+        )
+    return read_encoder(path)
 
 
 def _asked_for(run: TrainedRun, kind: str, path: Path) -> tuple[Checkpoint, Path]:
@@ -131,7 +159,7 @@ def _own(
     run: TrainedRun, kind: str, data: Mapping[str, str], encoder: PretrainedEncoder | None
 ) -> tuple[Checkpoint | None, str]:
     """Return the run's last checkpoint if it is its own, else why not."""
-    path = run.run_dir / LAST
+    path = run.run_dir / checkpoint_file(kind, "last")
     try:
         checkpoint = load_checkpoint(path, kind)
     except CheckpointError as error:

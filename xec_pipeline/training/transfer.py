@@ -102,6 +102,35 @@ def read_encoder(path: Path) -> PretrainedEncoder:
     )
 
 
+def encoder_checkpoint(checkpoint: Checkpoint, path: Path) -> Checkpoint:
+    """Return the encoder alone, with all that tells where it comes from.
+
+    Parameters
+    ----------
+    checkpoint
+        A checkpoint of an MAE.
+    path
+        Its file, for messages.
+
+    Returns
+    -------
+    Checkpoint
+        Of kind `encoder`; its weights are the averaged ones where there is an average.
+    """
+    weights = _encoder_part(checkpoint, path)
+    return dataclasses.replace(
+        checkpoint,
+        kind="encoder",
+        model_state_dict=weights,
+        # The same tensors, which a file holds once: they are an average, and readers may tell.
+        ema_state_dict=weights if checkpoint.ema_state_dict else None,
+        optimizer_state_dict=None,
+        scheduler_state_dict=None,
+        objective_state_dict=None,
+        rng_state=(),
+    )
+
+
 def load_encoder(encoder: nn.Module, pretrained: PretrainedEncoder, run: RegressorRun) -> None:
     """Give pre-trained weights to `encoder`, all of them or none.
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from xec_pipeline.config.file_names import checkpoint_file
 from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.errors import ConfigError, XecError
@@ -16,7 +17,6 @@ from xec_pipeline.export.flags import add_arguments
 from xec_pipeline.export.onnx import Exported, ExportedFile, export_onnx
 from xec_pipeline.export.parity import PARITY_EVENTS
 from xec_pipeline.export.samples import sample_events
-from xec_pipeline.training.loop import BEST
 from xec_pipeline.versioning import content_hash
 from xec_pipeline.workers.pipes import Report, open_report
 
@@ -52,7 +52,7 @@ def export(args: argparse.Namespace, report: Report) -> Exported:
     started = time.perf_counter()
     events = sample_events(run, PARITY_EVENTS)
     exported = export_onnx(
-        args.checkpoint or run.run_dir / BEST,
+        args.checkpoint or run.run_dir / checkpoint_file("regressor", "best"),
         out_path,
         events.npho,
         events.time_s,

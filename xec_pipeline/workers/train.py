@@ -6,38 +6,40 @@ Every option of the configuration is a flag; `--help` lists them.
 """
 
 import argparse
-import os
 import sys
-import warnings
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
-import torch
-
+from xec_pipeline.config.file_names import checkpoint_file
 from xec_pipeline.config.flags import add_training_flags, overrides_from
 from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.config.run import RegressorRun
-from xec_pipeline.data.shards import ShardSet, ensure_shards
-from xec_pipeline.errors import ConfigError, XecError
 from xec_pipeline.evaluation.metadata import PredictionMeta, write_meta
 from xec_pipeline.evaluation.tables import write_prediction_csvs
 from xec_pipeline.revision import git_revision
-from xec_pipeline.training.checkpoint import (
-    Checkpoint,
-    load_checkpoint,
-    load_weights,
-    tensor_digest,
-)
+from xec_pipeline.training.checkpoint import load_checkpoint, load_weights, tensor_digest
 from xec_pipeline.training.distributed import DistContext, start_from_env
 from xec_pipeline.training.guard import STOPPED_EXIT_CODE, StopSignal
-from xec_pipeline.training.loop import BEST, FitResult, Trainer
-from xec_pipeline.training.reporting import Reporter, SilentReporter, TerminalReporter
+from xec_pipeline.training.loop import FitResult, Trainer
+from xec_pipeline.training.reporting import Reporter
 from xec_pipeline.training.stage import Table
 from xec_pipeline.training.stages.regressor import RegressorStage
-from xec_pipeline.training.start import choose_encoder, choose_start, clear_run
-from xec_pipeline.training.tracking import Tracker, closing_run, open_tracker
-from xec_pipeline.workers.pipes import Report, open_report
+from xec_pipeline.training.start import choose_encoder
+from xec_pipeline.training.tracking import Tracker, closing_run
+from xec_pipeline.workers.pipes import Report
+from xec_pipeline.workers.training import (
+    Found,
+    begin,
+    chosen,
+    described,
+    fit,
+    open_datasets,
+    open_tracker_for,
+    reporter_for,
+    run_worker,
+)
+
+_BEST: Final = checkpoint_file("regressor", "best")
 
 _EPOCH_NUMBERS: Final = (
     "train/loss",
@@ -60,30 +62,6 @@ class Start(NamedTuple):
     final_csvs: bool = True
 
 
-class ReportReporter:
-    """Passes a training's progress to the worker's report, which knows Dagster and the terminal."""
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-
-    def progress(
-        self, epoch: int, step: int, n_steps: int, *, loss: float, events_per_s: float
-    ) -> None:
-        """Report a step."""
-        self._report.progress(
-            epoch=epoch, step=f"{step}/{n_steps}", loss=loss, events_per_s=events_per_s
-        )
-
-    def epoch(self, epoch: int, n_epochs: int, metrics: Mapping[str, float]) -> None:
-        """Report an epoch's main numbers."""
-        shown = {name: metrics[name] for name in _EPOCH_NUMBERS if name in metrics}
-        self._report.epoch(epoch=epoch, n_epochs=n_epochs, **shown)
-
-    def log(self, text: str) -> None:
-        """Report a sentence."""
-        self._report.log(text)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Train as the command line says.
 
@@ -97,19 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m xec_pipeline.workers.train", description=__doc__, allow_abbrev=False
     )
     add_training_flags(parser)
-    args = parser.parse_args(argv)
-    # A depthwise kernel has an axis of length 1, whose stride is arbitrary; nothing gets slower.
-    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
-    rank = int(os.environ.get("RANK", "0"))
-    try:
-        with open_report(rank) as report:
-            return _run_worker(args, report)
-    except XecError as error:
-        sys.stderr.write(f"rank {rank}: {error}\n" if "RANK" in os.environ else f"{error}\n")
-        return 2
+    return run_worker(parser.parse_args(argv), _work)
 
 
-def _run_worker(args: argparse.Namespace, report: Report) -> int:
+def _work(args: argparse.Namespace, report: Report) -> int:
     run = load_regressor_run(args.config, overrides_from(args))
     start = Start(args.auto_resume, args.overwrite, not args.skip_final)
     dist = start_from_env()
@@ -121,30 +90,25 @@ def _run_worker(args: argparse.Namespace, report: Report) -> int:
 
 def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) -> int:
     """Train `run` on the ranks of `dist` and report what was made; return the exit status."""
-    train_shards, val_shards = open_datasets(run, dist)
-    data = {"train": train_shards.data_version, "val": val_shards.data_version}
-    encoder = choose_encoder(run, "regressor")
-    found = choose_start(
+    shards = open_datasets(run, dist)
+    encoder = choose_encoder(run, "regressor", run.encoder_path)
+    found = begin(
         run,
         "regressor",
-        data,
+        shards,
+        dist,
         encoder=encoder,
         auto_resume=start.auto_resume,
         overwrite=start.overwrite,
     )
-    dist.barrier()  # all ranks have looked before one of them removes anything
-    if found is None and dist.is_main:
-        clear_run(run.run_dir, run.name)
-    if dist.device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
     # A training that goes on has an encoder already, and its checkpoint knows where from.
-    stage = RegressorStage(run, dist, train_shards, val_shards, encoder if found is None else None)
-    tracker = open_tracker_for(run, dist, found[0] if found is not None else None)
+    stage = RegressorStage(run, dist, *shards, encoder if found is None else None)
+    tracker = open_tracker_for(run, dist, found)
     with closing_run(tracker) as close_as:
-        tracker.start(*_described(run, dist, stage))
-        result = _fit(
-            run, dist, stage, found, reporter=_reporter(run, dist, report), tracker=tracker
-        )
+        params, tags = described(run, dist, stage)
+        tracker.start({**params, "active_tasks": ",".join(run.tasks.active)}, tags)
+        reporter = reporter_for(run, dist, report, _EPOCH_NUMBERS)
+        result = _fit(run, dist, stage, found, reporter=reporter, tracker=tracker)
         if result.was_stopped:
             close_as("KILLED")
             report.log(f"stopped in epoch {result.epoch + 1}; --auto_resume goes on from there")
@@ -157,74 +121,11 @@ def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) ->
     return 0
 
 
-def open_datasets(run: RegressorRun, dist: DistContext) -> tuple[ShardSet, ShardSet]:
-    """Return training and validation shards; rank 0 builds them if need be, the others wait.
-
-    Raises
-    ------
-    ConfigError
-        If the run names no events.
-    """
-    for name, path in (("train", run.data.train_path), ("val", run.data.val_path)):
-        if not path:
-            raise ConfigError(f"data.{name}_path is empty; give --{name}_path")
-    if not dist.is_main:
-        dist.barrier()
-    opened = [
-        ensure_shards(run.data, path, progress=dist.is_main)
-        for path in (run.data.train_path, run.data.val_path)
-    ]
-    if dist.is_main:
-        dist.barrier()
-    return opened[0], opened[1]
-
-
-def open_tracker_for(
-    run: RegressorRun, dist: DistContext, checkpoint: Checkpoint | None
-) -> Tracker:
-    """Return this rank's tracker; it goes on with the MLflow run of `checkpoint` if it may."""
-    continues = checkpoint is not None and not run.checkpoint.new_mlflow_run
-    continued = checkpoint.mlflow_run_id if checkpoint is not None and continues else None
-    return open_tracker(run.mlflow, run.name, is_main=dist.is_main, continued=continued)
-
-
-def _described(
-    run: RegressorRun, dist: DistContext, stage: RegressorStage
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return parameters and tags for the tracker."""
-    described = stage.describe()
-    sizes = [weight.numel() for weight in stage.model.parameters()]
-    params = {
-        **run.model_dump(),
-        "active_tasks": ",".join(run.tasks.active),
-        "total_params": sum(sizes),
-        "trainable_params": sum(w.numel() for w in stage.model.parameters() if w.requires_grad),
-        "world_size": dist.world_size,
-        "n_train_events": stage.n_events,
-    }
-    tags = {
-        "run_name": run.name,
-        "config_digest": run.digest(),
-        "git_revision": described["git_revision"],
-        "train_data_version": described["data"]["train"],
-        "val_data_version": described["data"]["val"],
-    }
-    return params, tags
-
-
-def _reporter(run: RegressorRun, dist: DistContext, report: Report) -> Reporter:
-    if not dist.is_main:
-        return SilentReporter()
-    if sys.stderr.isatty():
-        return TerminalReporter(run.training.epochs)
-    return ReportReporter(report)
-
-
 def _fit(
     run: RegressorRun,
     dist: DistContext,
     stage: RegressorStage,
-    found: tuple[Checkpoint, Path] | None,
+    found: Found,
     *,
     reporter: Reporter,
     tracker: Tracker,
@@ -241,11 +142,7 @@ def _fit(
                 run, stage, table, epoch=epoch, suffix=f"_ep{epoch}"
             ),
         )
-        if found is not None:
-            trainer.resume(*found)
-            done = trainer.state.progress
-            reporter.log(f"going on from {found[1]} after {done.epoch} epochs, {done.step} steps")
-        return trainer.fit()
+        return fit(trainer, found, reporter, run.run_dir / _BEST)
 
 
 def _best_table(
@@ -254,7 +151,7 @@ def _best_table(
     """Return the predictions of the best epoch, made again if an earlier process trained it."""
     if not dist.from_main(result.best_table is None):
         return result.best_table or {}
-    path = run.run_dir / BEST
+    path = run.run_dir / _BEST
     load_weights(stage.model, load_checkpoint(path).inference_weights(), path)
     return stage.validate(stage.model).table or {}
 
@@ -266,7 +163,7 @@ def _write_tables(
     if not run.checkpoint.save_artifacts:
         return
     write_prediction_csvs(table, run.run_dir, run.name, suffix, tasks=run.tasks.active)
-    path = run.run_dir / BEST
+    path = run.run_dir / _BEST
     checkpoint = load_checkpoint(path)
     meta = PredictionMeta(
         run_name=run.name,
@@ -285,9 +182,8 @@ def _write_tables(
 
 
 def _report_result(run: RegressorRun, result: FitResult, tracker: Tracker, report: Report) -> None:
-    path = run.run_dir / BEST
+    path = run.run_dir / _BEST
     weights = load_checkpoint(path).inference_weights()
-    best = result.best_metrics
     metadata = {
         "run_name": run.name,
         "checkpoint": path,
@@ -297,7 +193,7 @@ def _report_result(run: RegressorRun, result: FitResult, tracker: Tracker, repor
         "n_weights": sum(weight.numel() for weight in weights.values()),
         "mlflow_run_id": tracker.run_id or "none",
         "git_revision": git_revision(),
-        **{name: best[name] for name in _EPOCH_NUMBERS if name in best},
+        **chosen(result.best_metrics, _EPOCH_NUMBERS),
     }
     report.result(metadata, tensor_digest(weights))
 

@@ -204,5 +204,5 @@ class TestStart:
         folder.mkdir()
         for name in ("checkpoint_best.pth", "predictions_energy_tiny_ep3.csv", "notes.txt"):
             (folder / name).touch()
-        clear_run(folder, "tiny")
+        clear_run(folder, "tiny", "regressor")
         assert [path.name for path in folder.iterdir()] == ["notes.txt"]

@@ -112,7 +112,9 @@ class MaeStage:
     def __init__(self, run: MaeRun, dist: DistContext, train: ShardSet, val: ShardSet) -> None:
         self._run, self._dist = run, dist
         self._train, self._val = train, val
-        self._train_batches = self._batches_of(train, _chosen(train, run))
+        self._train_batches = self._batches_of(
+            train, _spread(_chosen(train, run), run.data.max_events)
+        )
         self._val_batches = self._batches_of(val, _chosen(val, run))
         self._normalizer = InputNormalizer(run.normalization).to(dist.device)
         self._loss = MaeLoss(run)
@@ -280,6 +282,13 @@ def _chosen(shards: ShardSet, run: MaeRun) -> NDArray[np.int64]:
     if not len(chosen):
         raise DataError(f"{shards.path}: no event is inside the fiducial cut {cut}")
     return chosen
+
+
+def _spread(events: NDArray[np.int64], most: int | None) -> NDArray[np.int64]:
+    """Return at most `most` of the events, evenly spaced."""
+    if most is None or len(events) <= most:
+        return events
+    return events[np.arange(most) * len(events) // most]
 
 
 def _autoencoder(model: nn.Module) -> MaskedAutoencoder:

@@ -1,0 +1,28 @@
+"""Names of the weights in a run's folder, which runs of several kinds may share."""
+
+from typing import Final
+
+_PREFIXES: Final = {"regressor": "", "mae": "mae_", "inpainter": "inpainter_"}
+
+
+def checkpoint_file(kind: str, which: str) -> str:
+    """Return the name of a checkpoint.
+
+    Parameters
+    ----------
+    kind
+        What is trained: regressor, mae or inpainter.
+    which
+        `last`, `best`, `epoch_{n}`, or `*` for a pattern.
+    """
+    return f"{_PREFIXES[kind]}checkpoint_{which}.pth"
+
+
+def encoder_file(which: str) -> str:
+    """Return the name of the encoder cut out of an MAE: `best`, `epoch_{n}`, or `*`."""
+    return f"mae_encoder_{which}.pth"
+
+
+def sensor_predictions_file(epoch: int | str) -> str:
+    """Return the name of an MAE's predictions for sensors after `epoch`, or `*`."""
+    return f"mae_predictions_epoch_{epoch}.root"

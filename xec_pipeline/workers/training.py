@@ -1,0 +1,196 @@
+"""What the training workers share: events, tracker, reporter, start, errors."""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from torch import nn
+
+from xec_pipeline.config.mae import MaeRun
+from xec_pipeline.config.run import RegressorRun
+from xec_pipeline.data.shards import ShardSet, ensure_shards
+from xec_pipeline.errors import ConfigError, XecError
+from xec_pipeline.training.checkpoint import Checkpoint
+from xec_pipeline.training.distributed import DistContext
+from xec_pipeline.training.loop import FitResult, Trainer
+from xec_pipeline.training.reporting import Reporter, SilentReporter, TerminalReporter
+from xec_pipeline.training.start import choose_start, clear_run
+from xec_pipeline.training.tracking import Tracker, open_tracker
+from xec_pipeline.training.transfer import PretrainedEncoder
+from xec_pipeline.workers.pipes import Report, open_report
+
+AnyRun: TypeAlias = RegressorRun | MaeRun
+Found: TypeAlias = tuple[Checkpoint, Path] | None
+"""Checkpoint to go on from and its file; None to begin afresh."""
+
+
+class DescribedStage(Protocol):
+    """The part of a stage that trackers hear of."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model."""
+
+    @property
+    def n_events(self) -> int:
+        """Training events over all ranks."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what checkpoints hold beside the state."""
+
+
+class ReportReporter:
+    """Passes a training's progress to the worker's report, which knows Dagster and the terminal.
+
+    Parameters
+    ----------
+    report
+        The worker's report.
+    names
+        Numbers of an epoch that are shown.
+    """
+
+    def __init__(self, report: Report, names: Sequence[str]) -> None:
+        self._report, self._names = report, names
+
+    def progress(
+        self, epoch: int, step: int, n_steps: int, *, loss: float, events_per_s: float
+    ) -> None:
+        """Report a step."""
+        self._report.progress(
+            epoch=epoch, step=f"{step}/{n_steps}", loss=loss, events_per_s=events_per_s
+        )
+
+    def epoch(self, epoch: int, n_epochs: int, metrics: Mapping[str, float]) -> None:
+        """Report an epoch's main numbers."""
+        self._report.epoch(epoch=epoch, n_epochs=n_epochs, **chosen(metrics, self._names))
+
+    def log(self, text: str) -> None:
+        """Report a sentence."""
+        self._report.log(text)
+
+
+def run_worker(args: argparse.Namespace, work: Callable[[argparse.Namespace, Report], int]) -> int:
+    """Do `work` with an open report; a mistake that the user can mend is one line and status 2."""
+    # A depthwise kernel has an axis of length 1, whose stride is arbitrary; nothing gets slower.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
+    rank = int(os.environ.get("RANK", "0"))
+    try:
+        with open_report(rank) as report:
+            return work(args, report)
+    except XecError as error:
+        sys.stderr.write(f"rank {rank}: {error}\n" if "RANK" in os.environ else f"{error}\n")
+        return 2
+
+
+def open_datasets(run: AnyRun, dist: DistContext) -> tuple[ShardSet, ShardSet]:
+    """Return training and validation shards; rank 0 builds them if need be, the others wait.
+
+    Raises
+    ------
+    ConfigError
+        If the run names no events.
+    """
+    for name, path in (("train", run.data.train_path), ("val", run.data.val_path)):
+        if not path:
+            raise ConfigError(f"data.{name}_path is empty; give --{name}_path")
+    if not dist.is_main:
+        dist.barrier()
+    opened = [
+        ensure_shards(run.data, path, progress=dist.is_main)
+        for path in (run.data.train_path, run.data.val_path)
+    ]
+    if dist.is_main:
+        dist.barrier()
+    return opened[0], opened[1]
+
+
+def begin(
+    run: AnyRun,
+    kind: str,
+    shards: tuple[ShardSet, ShardSet],
+    dist: DistContext,
+    *,
+    encoder: PretrainedEncoder | None = None,
+    auto_resume: bool = False,
+    overwrite: bool = False,
+) -> Found:
+    """Return the checkpoint to go on from; without one, the run's folder is made ready.
+
+    See `choose_start` for what is raised.
+    """
+    train, val = shards
+    found = choose_start(
+        run,
+        kind,
+        {"train": train.data_version, "val": val.data_version},
+        encoder=encoder,
+        auto_resume=auto_resume,
+        overwrite=overwrite,
+    )
+    dist.barrier()  # all ranks have looked before one of them removes anything
+    if found is None and dist.is_main:
+        clear_run(run.run_dir, run.name, kind)
+    if dist.device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    return found
+
+
+def fit(trainer: Trainer, found: Found, reporter: Reporter, best: Path) -> FitResult:
+    """Train, going on from `found` if there is something; `best` is the run's best checkpoint."""
+    if found is not None:
+        trainer.resume(*found)
+        done = trainer.state.progress
+        if not best.exists():  # it is in another run's folder: this run needs one of its own
+            done.best_val, done.best_epoch = float("inf"), 0
+        reporter.log(f"going on from {found[1]} after {done.epoch} epochs, {done.step} steps")
+    return trainer.fit()
+
+
+def open_tracker_for(run: AnyRun, dist: DistContext, found: Found) -> Tracker:
+    """Return this rank's tracker; it goes on with the MLflow run of the checkpoint if it may."""
+    continues = found is not None and not run.checkpoint.new_mlflow_run
+    continued = found[0].mlflow_run_id if found is not None and continues else None
+    return open_tracker(run.mlflow, run.name, is_main=dist.is_main, continued=continued)
+
+
+def described(
+    run: AnyRun, dist: DistContext, stage: DescribedStage
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return parameters and tags for the tracker."""
+    about = stage.describe()
+    weights = list(stage.model.parameters())
+    params = {
+        **run.model_dump(),
+        "total_params": sum(weight.numel() for weight in weights),
+        "trainable_params": sum(weight.numel() for weight in weights if weight.requires_grad),
+        "world_size": dist.world_size,
+        "n_train_events": stage.n_events,
+    }
+    tags = {
+        "run_name": run.name,
+        "config_digest": run.digest(),
+        "git_revision": about["git_revision"],
+        "train_data_version": about["data"]["train"],
+        "val_data_version": about["data"]["val"],
+    }
+    return params, tags
+
+
+def reporter_for(run: AnyRun, dist: DistContext, report: Report, names: Sequence[str]) -> Reporter:
+    """Return this rank's reporter; `names` are the numbers of an epoch that are shown."""
+    if not dist.is_main:
+        return SilentReporter()
+    if sys.stderr.isatty():
+        return TerminalReporter(run.training.epochs)
+    return ReportReporter(report, names)
+
+
+def chosen(metrics: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
+    """Return the metrics of these names, as far as they exist."""
+    return {name: metrics[name] for name in names if name in metrics}
