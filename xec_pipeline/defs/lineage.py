@@ -42,7 +42,8 @@ class UpstreamEncoder:
         return {
             "upstream_mae": dg.MetadataValue.text(self.mae),
             "upstream_mae_data_version": dg.MetadataValue.text(self.data_version),
-            "upstream_mae_encoder": dg.MetadataValue.path(self.path),
+            # Text: a path would count as a file of the regressor itself.
+            "upstream_mae_encoder": dg.MetadataValue.text(self.path),
             "upstream_mae_run": dg.MetadataValue.dagster_run(self.dagster_run_id),
             "upstream_mae_asset": dg.MetadataValue.asset(keys.ENCODER),
             "upstream_mae_page": dg.MetadataValue.url(page),

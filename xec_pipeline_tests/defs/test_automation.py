@@ -4,6 +4,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from xec_pipeline.defs import keys
 from xec_pipeline.defs.automation import observation, sensors
 from xec_pipeline.defs.automation.conditions import on_changed_data_or_code
 from xec_pipeline.defs.partitions import DATASETS
@@ -66,6 +67,19 @@ def test_run_configuration_is_reported_by_its_options(instance, tmp_path, monkey
     assert len(tick(sensors.run_registry, instance)) == 1
     path.write_text("preset: demo\ntraining: {lrr: 7.7e-3}\n")
     assert tick(sensors.run_registry, instance) == []
+
+
+def test_configurations_of_masked_autoencoders_are_reported_too(instance, tmp_path, monkeypatch):
+    monkeypatch.setenv("XEC_RUNS", str(tmp_path))
+    path = tmp_path / "mae" / "demo.yaml"
+    path.parent.mkdir()
+    path.write_text("")
+    (event,) = tick(sensors.run_registry, instance)
+    assert (event.asset_key, event.partition) == (keys.MAE_CONFIG, "demo")
+    path.write_text("# as it is\n")
+    assert tick(sensors.run_registry, instance) == []
+    path.write_text("model: {mask_ratio: 0.55}\n")
+    assert len(tick(sensors.run_registry, instance)) == 1
 
 
 class Tables:

@@ -9,6 +9,7 @@ from xec_pipeline.definitions import defs
 
 MADE = {
     "data/shards",
+    "mae/encoder",
     "regressor/weights",
     "regressor/predictions_csv",
     "regressor/baselines_csv",
@@ -16,7 +17,7 @@ MADE = {
     "regressor/resolution_table",
     "regressor/onnx",
 }
-EXTERNAL = {"raw/root_files", "config/regressor"}
+EXTERNAL = {"raw/root_files", "config/regressor", "config/mae"}
 HEAVY = "torch uproot awkward matplotlib pandas mlflow dagster_mlflow scipy onnx onnxruntime"
 
 
@@ -51,7 +52,8 @@ def test_graph_holds_the_chain(specs):
         name: {dep.asset_key.to_user_string() for dep in spec.deps} for name, spec in specs.items()
     }
     assert above["data/shards"] == {"raw/root_files"}
-    assert above["regressor/weights"] == {"data/shards", "config/regressor"}
+    assert above["mae/encoder"] == {"data/shards", "config/mae"}
+    assert above["regressor/weights"] == {"data/shards", "config/regressor", "mae/encoder"}
     assert above["regressor/predictions_csv"] == {"data/shards", "regressor/weights"}
     assert above["regressor/resolution_pdf"] == {"regressor/predictions_csv"}
     assert above["regressor/resolution_table"] == {
@@ -82,12 +84,14 @@ def test_no_asset_returns_a_value(definitions):
             assert {output.dagster_type.kind.name for output in asset.op.output_defs} == {"NOTHING"}
 
 
-@pytest.mark.parametrize("name", ["regressor/weights", "regressor/predictions_csv"])
+@pytest.mark.parametrize("name", ["mae/encoder", "regressor/weights", "regressor/predictions_csv"])
 def test_what_needs_a_gpu_waits_in_its_pool(definitions, name):
     key = dg.AssetKey.from_user_string(name)
     assert definitions.resolve_assets_def(key).op.pool == "gpu"
 
 
-@pytest.mark.parametrize("job", ["build_shards", "train_regressor", "draw_figures", "export_onnx"])
+@pytest.mark.parametrize(
+    "job", ["build_shards", "pretrain_mae", "train_regressor", "draw_figures", "export_onnx"]
+)
 def test_jobs_can_be_built(definitions, job):
     assert definitions.resolve_job_def(job).partitions_def is not None

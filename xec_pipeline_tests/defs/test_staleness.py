@@ -17,20 +17,28 @@ import xec_pipeline.units
 PACKAGE = Path(xec_pipeline.units.__file__).parent
 PROBE = Path(__file__).parent / "fake_chain.py"
 RUNS = "preset: demo\ndata: {train_path: toy/train, val_path: toy/val, test_path: toy/test}\n"
+MAE = "data: {train_path: toy/train, val_path: toy/val}\n"
 DATASETS = ("toy.train", "toy.val", "toy.test")
 ALL = {
     *(f"data/shards[{dataset}]" for dataset in DATASETS),
-    "regressor/weights[demo]",
-    "regressor/predictions_csv[demo]",
-    "regressor/baselines_csv[demo]",
-    "regressor/resolution_pdf[demo]",
-    "regressor/resolution_table[demo]",
-    "regressor/onnx[demo]",
+    "mae/encoder[demo]",
+    *(
+        f"regressor/{name}[{run}]"
+        for run in ("demo", "demo-scratch")
+        for name in (
+            "weights",
+            "predictions_csv",
+            "baselines_csv",
+            "resolution_pdf",
+            "resolution_table",
+            "onnx",
+        )
+    ),
 }
 
 
 class Copy:
-    """A working folder with a copy of the package, a registry with one run, and an instance."""
+    """A working folder with a copy of the package, a registry of three runs, and an instance."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -43,7 +51,9 @@ class Copy:
             path = folder / "toy" / dataset / "MCGamma_000001.root"
             path.parent.mkdir(parents=True)
             path.write_text(dataset)
-        self.write("runs/regressor/demo.yaml", RUNS)
+        self.write("runs/mae/demo.yaml", MAE)
+        self.write("runs/regressor/demo.yaml", f"{RUNS}mae: demo\n")
+        self.write("runs/regressor/demo-scratch.yaml", RUNS)
 
     def write(self, name: str, text: str) -> None:
         path = self.folder / name
@@ -99,8 +109,9 @@ def test_second_demo_does_nothing_and_drawing_code_concerns_figures_only(copy):
     copy.append("xec_pipeline/evaluation/plots/energy.py", "\n# a comment is no change\n")
     assert copy.demo() == (set(), set())
     copy.append("xec_pipeline/evaluation/plots/energy.py", "\nADDED = 1\n")
-    assert copy.demo("look", "as_users_do") == (set(), {"regressor/resolution_pdf[demo]"})
-    assert copy.demo() == ({"regressor/resolution_pdf[demo]"}, set())
+    figures = {"regressor/resolution_pdf[demo]", "regressor/resolution_pdf[demo-scratch]"}
+    assert copy.demo("look", "as_users_do") == (set(), figures)
+    assert copy.demo() == (figures, set())
 
 
 @pytest.mark.slow
@@ -109,11 +120,11 @@ def test_changed_files_are_followed_only_as_far_as_content_changes(copy):
     assert copy.demo()[0] == {"data/shards[toy.test]"}
     copy.append("toy/test/MCGamma_000001.root", "and more")
     made, not_fresh = copy.demo(versions={"shards": "other"})
+    follow = {"predictions_csv", "baselines_csv", "onnx"}
     assert made == {
         "data/shards[toy.test]",
-        "regressor/predictions_csv[demo]",
-        "regressor/baselines_csv[demo]",
-        "regressor/onnx[demo]",
+        *(f"regressor/{name}[demo]" for name in follow),
+        *(f"regressor/{name}[demo-scratch]" for name in follow),
     }
     assert not_fresh == set()
 
@@ -128,4 +139,31 @@ def test_changed_options_retrain_and_a_comment_does_not(copy):
     assert "regressor/weights[demo]" in made
     assert "regressor/predictions_csv[demo]" in made
     assert "regressor/resolution_pdf[demo]" not in made
-    assert not any(name.startswith("data/") for name in made)
+    assert not any(name.startswith(("data/", "mae/")) for name in made)
+    assert not any("scratch" in name for name in made)
+
+
+@pytest.mark.slow
+def test_regressor_follows_the_encoder_it_names_only_if_its_weights_change(copy):
+    copy.append("runs/mae/demo.yaml", "training: {epochs: 7}\n")
+    assert copy.demo("look") == (set(), {"mae/encoder[demo]"})
+    assert copy.demo() == ({"mae/encoder[demo]"}, set()), "an equal result"
+    copy.append("runs/mae/demo.yaml", "model: {mask_ratio: 0.5}\n")
+    made, not_fresh = copy.demo(versions={"train_mae": "other"})
+    assert made == {
+        "mae/encoder[demo]",
+        "regressor/weights[demo]",
+        "regressor/predictions_csv[demo]",
+        "regressor/onnx[demo]",
+    }
+    assert not_fresh == set()
+
+
+@pytest.mark.slow
+def test_another_encoder_can_be_named(copy):
+    copy.write("runs/mae/other.yaml", MAE)
+    copy.write("runs/regressor/demo.yaml", f"{RUNS}mae: other\n")
+    made, not_fresh = copy.demo(versions={"train_mae": "other"})
+    assert {"mae/encoder[other]", "regressor/weights[demo]"} <= made
+    assert not any("scratch" in name for name in made)
+    assert not_fresh == set()

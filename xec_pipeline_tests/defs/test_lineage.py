@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from xec_pipeline.config.registry import registered_mae, registered_regressor
+from xec_pipeline.defs import keys
+from xec_pipeline.defs.assets.regressor import weights
+from xec_pipeline.defs.lineage import UpstreamEncoder, upstream_encoder
+from xec_pipeline.defs.partitions import encoder_of_run, mae_partitions, run_partitions
+from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
+from xec_pipeline.defs.resources.torch_ddp import TorchDDP
+
+
+@pytest.fixture
+def instance():
+    with dg.DagsterInstance.ephemeral() as found:
+        yield found
+
+
+def record(instance: dg.DagsterInstance, version: str, **metadata: dg.MetadataValue) -> None:
+    tags = {"dagster/data_version": version}
+    event = dg.AssetMaterialization(keys.ENCODER, partition="demo", tags=tags, metadata=metadata)
+    instance.report_runless_asset_event(event)
+
+
+def test_encoder_is_the_latest_that_was_recorded(instance, tmp_path: Path):
+    record(instance, "v1")
+    record(instance, "v2", encoder=dg.MetadataValue.path(str(tmp_path / "there.pth")))
+    found = upstream_encoder(instance, "demo")
+    assert (found.data_version, found.path) == ("v2", str(tmp_path / "there.pth"))
+    assert found.extras() == {"encoder": {"path": found.path, "data_version": "v2"}}
+    assert found.metadata()["upstream_mae"].value == "demo"
+    assert found.metadata()["upstream_mae_data_version"].value == "v2"
+
+
+def test_without_a_path_in_the_record_it_is_where_the_run_puts_it(instance):
+    record(instance, "v1")
+    expected = registered_mae("demo").encoder_path.absolute()
+    assert upstream_encoder(instance, "demo").path == str(expected)
+
+
+def test_encoder_that_was_never_made_is_told(instance):
+    with pytest.raises(dg.Failure, match=r"mae/encoder \[demo\] was never materialized"):
+        upstream_encoder(instance, "demo")
+
+
+def test_mapping_is_that_of_the_registry():
+    mapped = {name: registered_regressor(name).mae for name in run_partitions.get_partition_keys()}
+    for name, mae in mapped.items():
+        subset = run_partitions.subset_with_partition_keys([name])
+        above = encoder_of_run.get_upstream_mapped_partitions_result_for_partitions(
+            subset, run_partitions, mae_partitions
+        )
+        keys_above = set(above.partitions_subset.get_partition_keys())
+        assert keys_above == ({mae} if mae else set())
+
+
+@pytest.mark.parametrize(("run_name", "mae"), [("demo", "demo"), ("demo-scratch", None)])
+def test_worker_and_metadata_know_the_encoder(instance, monkeypatch, run_name, mae):
+    told = []
+
+    def run(_self, _context, _module, _arguments, *, extras=None, **_options):
+        told.append(extras)
+        return dg.MaterializeResult(data_version=dg.DataVersion("w"))
+
+    monkeypatch.setattr(TorchDDP, "run", run)
+    record(instance, "v1")
+    result = dg.materialize(
+        [weights],
+        instance=instance,
+        partition_key=run_name,
+        resources={"ddp": TorchDDP(), "mlflow": MlflowTracking(tracking_uri="none")},
+    )
+    (made,) = result.asset_materializations_for_node("regressor__weights")
+    if mae is None:
+        assert told == [None]
+        assert "upstream_mae" not in made.metadata
+    else:
+        known: UpstreamEncoder = upstream_encoder(instance, mae)
+        assert told == [known.extras()]
+        assert made.metadata["upstream_mae_data_version"].value == "v1"
