@@ -38,6 +38,7 @@ from xec_pipeline.workers.training import (
     reporter_for,
     run_worker,
 )
+from xec_pipeline.workers.upstream import recorded_path, require_recorded
 
 _BEST: Final = checkpoint_file("regressor", "best")
 
@@ -91,7 +92,9 @@ def _work(args: argparse.Namespace, report: Report) -> int:
 def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) -> int:
     """Train `run` on the ranks of `dist` and report what was made; return the exit status."""
     shards = open_datasets(run, dist)
-    encoder = choose_encoder(run, "regressor", run.encoder_path)
+    pretrained = recorded_path(report.extras) or run.encoder_path
+    encoder = choose_encoder(run, "regressor", pretrained)
+    require_recorded(report.extras, encoder)
     found = begin(
         run,
         "regressor",
@@ -101,6 +104,7 @@ def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) ->
         auto_resume=start.auto_resume,
         overwrite=start.overwrite,
     )
+    require_recorded(report.extras, found)
     # A training that goes on has an encoder already, and its checkpoint knows where from.
     stage = RegressorStage(run, dist, *shards, encoder if found is None else None)
     tracker = open_tracker_for(run, dist, found)

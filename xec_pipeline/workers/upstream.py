@@ -10,42 +10,37 @@ from xec_pipeline.training.transfer import PretrainedEncoder
 
 
 def recorded_path(extras: Mapping[str, Any]) -> Path | None:
-    """Return the encoder's file as Dagster recorded it; None by hand."""
+    """Return the encoder's file as Dagster recorded it; None by hand, or without an encoder."""
     return Path(extras["encoder"]["path"]) if "encoder" in extras else None
 
 
-def require_recorded_encoder(
-    extras: Mapping[str, Any],
-    encoder: PretrainedEncoder | None,
-    found: tuple[Checkpoint, Path] | None,
+def require_recorded(
+    extras: Mapping[str, Any], present: PretrainedEncoder | tuple[Checkpoint, Path] | None
 ) -> None:
-    """Refuse a training whose encoder is not the one that Dagster shows as its origin.
+    """Refuse an encoder that is not the one Dagster shows as the regressor's origin.
 
     Parameters
     ----------
     extras
         Of the worker's report: `encoder` holds path and data version. By hand nothing is recorded.
-    encoder
-        With which a training begins.
-    found
-        Checkpoint from which it goes on instead; it knows the encoder it began with.
+    present
+        Encoder to begin with, or checkpoint to go on from, which knows the encoder it began with.
+        None if this is not known yet.
 
     Raises
     ------
     CheckpointError
-        If the weights differ from those recorded, or if there is no encoder.
+        If the weights differ from those recorded.
     """
-    if "encoder" not in extras:
+    if "encoder" not in extras or present is None:
         return
-    expected = extras["encoder"]["data_version"]
-    path = Path(extras["encoder"]["path"])
-    if found is not None:
-        present, path = (found[0].encoder_source or {}).get("tensor_digest"), found[1]
+    if isinstance(present, PretrainedEncoder):
+        path, version = present.path, str(present.digest)
     else:
-        present = encoder.digest if encoder is not None else None
-        path = encoder.path if encoder is not None else path
-    if present != expected:
+        path, version = present[1], str((present[0].encoder_source or {}).get("tensor_digest"))
+    expected = extras["encoder"]["data_version"]
+    if version != expected:
         raise CheckpointError(
-            f"{path}: the encoder has data version {present}, but Dagster recorded {expected}; "
-            "materialize mae/encoder again, so that the record is that of the file"
+            f"{path}: its encoder has data version {version}, but Dagster recorded {expected} of "
+            "mae/encoder; materialize that again, or name the encoder that is meant by 'mae'"
         )
