@@ -1,18 +1,24 @@
 """`xec train`: from events to weights, predictions, figures and ONNX."""
 
 import argparse
+import importlib
 import logging
 import os
 import subprocess
 import sys
+from typing import Final
 
 from xec_pipeline.config.file_names import checkpoint_file
 from xec_pipeline.config.flags import add_training_flags, arguments_from, overrides_from
-from xec_pipeline.config.loader import load_regressor_run
+from xec_pipeline.config.loader import load_mae_run, load_regressor_run
+from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.errors import ConfigError
 
-_WORKER = "xec_pipeline.workers.train"
+_WORKERS: Final = {
+    "regressor": "xec_pipeline.workers.train",
+    "mae": "xec_pipeline.workers.train_mae",
+}
 _PARITY_EVENTS = 64
 
 _log = logging.getLogger(__name__)
@@ -26,6 +32,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description="Train a network from the events that its configuration names.",
     )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="kind")
+    _add_regressor(kinds)
+    _add_mae(kinds)
+
+
+def _add_regressor(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     regressor = kinds.add_parser(
         "regressor",
         help="energy, time, position, angle",
@@ -35,7 +46,25 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         allow_abbrev=False,
     )
     add_training_flags(regressor)
-    regressor.add_argument(
+    _add_ranks(regressor)
+
+
+def _add_mae(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    mae = kinds.add_parser(
+        "mae",
+        help="an encoder, from events without truth",
+        description="Pre-train an encoder as a masked autoencoder. Shards are built if need be; "
+        "checkpoints, encoders and predictions for sensors go to artifacts/<run_name>/, the curves "
+        "to MLflow. A regressor with the line 'mae: <run_name>' begins with the best encoder.",
+        epilog="Example: xec train mae --config mae-demo --epochs 1 --run_name short",
+        allow_abbrev=False,
+    )
+    add_training_flags(mae, MaeRun)
+    _add_ranks(mae)
+
+
+def _add_ranks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--nproc_per_node",
         "--nproc-per-node",
         help="ranks: a number, or auto for one per GPU; default distributed.num_gpus",
@@ -44,9 +73,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Train, then draw and export what came out; return the exit status."""
+    if args.kind == "mae":
+        mae = load_mae_run(args.config, overrides_from(args, MaeRun))
+        n_ranks = rank_count(args.nproc_per_node, mae)
+        return _train(args.kind, arguments_from(args, MaeRun), n_ranks)
     wanted = load_regressor_run(args.config, overrides_from(args))
     n_ranks = rank_count(args.nproc_per_node, wanted)
-    status = _train(arguments_from(args), n_ranks)
+    status = _train(args.kind, arguments_from(args), n_ranks)
     if status == 0 and not args.skip_final:
         if wanted.checkpoint.save_artifacts:
             _draw(wanted)
@@ -55,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     return status
 
 
-def rank_count(asked: str | None, wanted: RegressorRun) -> int:
+def rank_count(asked: str | None, wanted: RegressorRun | MaeRun) -> int:
     """Return the number of ranks to start.
 
     Raises
@@ -74,20 +107,20 @@ def rank_count(asked: str | None, wanted: RegressorRun) -> int:
     return int(asked)
 
 
-def torchrun_command(words: list[str], n_ranks: int) -> list[str]:
+def torchrun_command(kind: str, words: list[str], n_ranks: int) -> list[str]:
     """Return the command that trains on several ranks of this machine."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--max-restarts=0"]
-    return [sys.executable, *launcher, f"--nproc_per_node={n_ranks}", "-m", _WORKER, *words]
+    return [sys.executable, *launcher, f"--nproc_per_node={n_ranks}", "-m", _WORKERS[kind], *words]
 
 
-def _train(words: list[str], n_ranks: int) -> int:
+def _train(kind: str, words: list[str], n_ranks: int) -> int:
     if n_ranks > 1:
         threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-        command = torchrun_command(words, n_ranks)
+        command = torchrun_command(kind, words, n_ranks)
         return subprocess.run(command, env={**os.environ, **threads}, check=False).returncode
-    from xec_pipeline.workers.train import main
-
-    return main(words)
+    worker = importlib.import_module(_WORKERS[kind])
+    status: int = worker.main(words)
+    return status
 
 
 def _draw(wanted: RegressorRun) -> None:

@@ -57,6 +57,7 @@ _SWITCHES: Final[Mapping[str, str]] = {
     "overwrite": "Begin again where checkpoints of another training stand",
     "skip_final": "Leave the final tables and figures to a later step",
 }
+_REGRESSOR_SWITCHES: Final = frozenset({"skip_final"})
 _SECTIONS_WITHOUT_FLAGS: Final = frozenset({"tasks", "reweighting"})
 
 
@@ -105,7 +106,8 @@ def add_training_flags(parser: argparse.ArgumentParser, kind: type[Run] = Regres
     """Add all flags of a training: those of the run, and how to begin."""
     add_run_flags(parser, kind)
     for name, text in _SWITCHES.items():
-        add_switch(parser, name, text)
+        if kind is RegressorRun or name not in _REGRESSOR_SWITCHES:
+            add_switch(parser, name, text)
 
 
 def overrides_from(args: argparse.Namespace, kind: type[Run] = RegressorRun) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.errors import ConfigError
 
 
-def parsed(*words: str) -> argparse.Namespace:
+def parsed(*words: str, kind: str = "regressor") -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     train.add_parser(parser.add_subparsers())
-    return parser.parse_args(["train", "regressor", *words])
+    return parser.parse_args(["train", kind, *words])
 
 
 def test_ranks_come_from_the_flag_or_the_configuration():
@@ -39,3 +39,23 @@ def test_several_ranks_are_started_by_torchrun_with_the_same_flags(monkeypatch):
     worker = command.index("xec_pipeline.workers.train")
     assert command[worker + 1 :] == arguments_from(args)
     assert {"--batch_size=16", "--overwrite=true", "--auto_resume=false"} <= set(command)
+
+
+def test_an_mae_has_its_own_worker_and_flags(monkeypatch):
+    started = []
+
+    def record(command, env, check):
+        started.append(command)
+        return argparse.Namespace(returncode=0)
+
+    monkeypatch.setattr("subprocess.run", record)
+    words = ["--config", "mae-demo", "--nproc_per_node", "2", "--predict_channels", "npho"]
+    assert train.run(parsed(*words, kind="mae")) == 0
+    (command,) = started
+    worker = command.index("xec_pipeline.workers.train_mae")
+    assert command[worker + 1 : worker + 5] == [
+        "--config",
+        "mae-demo",
+        "--predict_channels",
+        "npho",
+    ]

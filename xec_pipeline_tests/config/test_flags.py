@@ -9,7 +9,9 @@ from xec_pipeline.config.flags import (
     options,
     overrides_from,
 )
-from xec_pipeline.config.loader import load_regressor_run
+from xec_pipeline.config.loader import load_mae_run, load_regressor_run, preset_names
+from xec_pipeline.config.mae import MaeRun
+from xec_pipeline.config.model import EncoderConfig
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.errors import ConfigError
 
@@ -97,3 +99,90 @@ def test_a_command_line_comes_back_from_what_was_parsed():
     args = parser().parse_args(words)
     again = parser().parse_args(arguments_from(args))
     assert vars(again) == vars(args)
+
+
+MAE_FLAGS = (
+    "config train_root train_path val_root val_path save_path save_dir run_name epochs batch_size "
+    "chunksize num_workers num_threads prefetch_factor npho_branch time_branch tree "
+    "npho_scale npho_scale2 time_scale time_shift sentinel_time sentinel_npho npho_scheme "
+    "outer_mode outer_fine_pool encoder_dim dim_feedforward num_fusion_layers mask_ratio "
+    "predict_channels decoder_dim lr lr_scheduler lr_min warmup_epochs weight_decay loss_fn "
+    "loss_beta npho_weight time_weight auto_channel_weight channel_dropout_rate grad_clip "
+    "grad_accum_steps ema_decay amp time_mask_ratio_scale npho_threshold time_npho_threshold "
+    "npho_time_weight no_npho_time_weight track_mae_rmse no_track_mae_rmse track_metrics "
+    "no_track_metrics profile npho_loss_weight npho_loss_weight_enabled npho_loss_weight_alpha "
+    "intensity_reweighting intensity_reweighting_enabled intensity_reweighting_nbins "
+    "intensity_reweighting_target intensity_reweighting_max_weight compile compile_fullgraph "
+    "mlflow_experiment mlflow_run_name resume_from reset_epoch refresh_lr new_mlflow_run "
+    "save_predictions save_interval root_save_interval num_gpus auto_resume overwrite max_events"
+)
+
+
+def mae_parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(allow_abbrev=False)
+    add_training_flags(made, MaeRun)
+    return made
+
+
+def mae_of(*words: str) -> MaeRun:
+    args = mae_parser().parse_args(["--config", "mae-demo", *words])
+    return load_mae_run("mae-demo", overrides_from(args, MaeRun))
+
+
+def test_every_flag_of_an_mae_exists_and_has_help():
+    shown = {
+        text: action.help
+        for action in mae_parser()._actions
+        for text in action.option_strings
+        if action.help != argparse.SUPPRESS
+    }
+    assert all(shown[f"--{name}"] for name in MAE_FLAGS.split())
+    names = [flag_name(dotted) for dotted, _ in options(MaeRun)]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("words", "read"),
+    [
+        (["--predict_channels", "npho"], lambda run: run.model.predict_channels == ("npho",)),
+        (
+            ["--predict-channels", "npho", "time"],
+            lambda run: run.model.predict_channels == ("npho", "time"),
+        ),
+        (["--save_predictions"], lambda run: run.checkpoint.save_predictions is True),
+        (["--save-predictions=false"], lambda run: run.checkpoint.save_predictions is False),
+        (["--no_track_mae_rmse"], lambda run: run.training.track_mae_rmse is False),
+        (["--no-npho-time-weight"], lambda run: run.training.time.use_npho_weight is False),
+        (["--time_weight", "2"], lambda run: run.training.time.weight == 2),
+        (["--train_root", "x/"], lambda run: run.data.train_path == "x/"),
+        (["--save_path", "out/a"], lambda run: str(run.run_dir) == "out/a" and run.name == "a"),
+        (["--intensity_reweighting"], lambda run: run.training.intensity_reweighting.enabled),
+        (["--npho-loss-weight-enabled"], lambda run: run.training.npho_loss_weight.enabled),
+        (["--ema_decay", "null"], lambda run: run.training.ema_decay is None),
+    ],
+)
+def test_a_flag_of_an_mae_changes_its_option(words, read):
+    assert read(mae_of(*words))
+
+
+def test_the_command_line_of_an_mae_comes_back():
+    words = ["--config", "mae-demo", "--predict_channels", "npho", "--no_track_mae_rmse"]
+    args = mae_parser().parse_args([*words, "--save_path", "out/a", "--val-root", "v"])
+    again = mae_parser().parse_args(arguments_from(args, MaeRun))
+    assert vars(again) == vars(args)
+
+
+def test_presets_of_one_kind_are_not_offered_to_the_other():
+    assert preset_names("mae") == ["mae-demo", "mae-full"]
+    for name in preset_names("mae"):
+        assert load_mae_run(name).name == name
+    with pytest.raises(ConfigError, match="neither a preset nor"):
+        load_mae_run("demo")
+
+
+def test_the_presets_of_mae_and_regressor_fit_together():
+    for mae, regressor in (("mae-demo", "demo"), ("mae-full", "full")):
+        pre, fine = load_mae_run(mae), load_regressor_run(regressor)
+        assert pre.normalization == fine.normalization
+        shared = set(EncoderConfig.model_fields) - {"drop_path_rate", "dropout"}
+        assert pre.model.model_dump(include=shared) == fine.model.model_dump(include=shared)

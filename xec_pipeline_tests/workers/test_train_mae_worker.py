@@ -134,7 +134,7 @@ def test_kinds_share_a_folder_and_clear_only_their_own(
     tmp_path: Path, tiny_root_dir: Path, words: list[str], folder: Path
 ):
     tree = tiny_tree(tmp_path / "artifacts") | {"mae": "tiny"}
-    tree["normalization"] |= {"time_scale": 1e-8, "time_shift": 0.5}
+    tree["normalization"] = tiny_mae_run(tmp_path).normalization.model_dump(mode="json")
     regressor = write_config(tmp_path, "regressor.yaml", tree, tiny_root_dir)
     regressor += ["--epochs", "1", "--save_artifacts", "false"]
     assert train.main(regressor) == 2  # there is no encoder yet
