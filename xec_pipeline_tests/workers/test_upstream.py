@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from xec_pipeline.errors import CheckpointError
+from xec_pipeline.models.regressor import build_regressor
 from xec_pipeline.training.checkpoint import Checkpoint, write_checkpoint
 from xec_pipeline.training.transfer import read_encoder
 from xec_pipeline.workers.upstream import recorded_path, require_recorded
@@ -12,8 +13,6 @@ from xec_pipeline_tests.training.tiny import tiny_run
 @pytest.fixture
 def encoder(tmp_path: Path):
     """An encoder that was read from its file."""
-    from xec_pipeline.models.regressor import build_regressor
-
     weights = build_regressor(tiny_run(tmp_path)).backbone.state_dict()
     path = tmp_path / "mae_encoder_best.pth"
     write_checkpoint(path, Checkpoint(kind="encoder", model_state_dict=weights))
@@ -28,8 +27,7 @@ def test_the_recorded_encoder_is_accepted(encoder, tmp_path):
     extras = recorded(encoder.path, encoder.digest)
     assert recorded_path(extras) == encoder.path
     require_recorded(extras, encoder)
-    source = {"encoder_source": dict(encoder.source)}
-    went_on = Checkpoint(kind="regressor", model_state_dict={}, **source)
+    went_on = Checkpoint(kind="regressor", model_state_dict={}, encoder_source=encoder.source)
     require_recorded(extras, (went_on, tmp_path / "checkpoint_last.pth"))
     require_recorded(extras, None)
 
