@@ -37,8 +37,9 @@ from xec_pipeline.evaluation.text import with_error
 from xec_pipeline.units import MM_PER_CM, PS_PER_NS, SIGNAL_ENERGY_MEV
 
 MODEL: Final = "model"
+_CHARGE: Final = "charge-weighted"
 METHODS: Final[Mapping[str, str | None]] = MappingProxyType(
-    {MODEL: None, "training mean": "trivial", "charge-weighted": "charge_weighted"}
+    {MODEL: None, "training mean": "trivial", _CHARGE: "charge_weighted"}
 )
 """Column of the table to the name of the method in the CSVs."""
 
@@ -50,6 +51,12 @@ _ACCURACY_NOTE: Final = (
 _ERROR_NOTE: Final = (
     "± is one standard deviation, from order statistics. The other methods are calibrated on the "
     "training events only."
+)
+
+_CHARGE_NOTE: Final = (
+    "Charge-weighted: sums over the whole inner face, with a calibration for the spread of the "
+    "light. Local estimators (a window around the brightest sensors) resolve better and are not in "
+    "this table."
 )
 
 _ACCURACY: Final = "68 % of |res| within"
@@ -141,7 +148,8 @@ class ResolutionTable:
             for method in METHODS
             if method != MODEL and (text := self._ratios(method))
         ]
-        return [_ACCURACY_NOTE, _ERROR_NOTE, *ratios]
+        is_charge = any(_CHARGE in row.entries for row in self.rows)
+        return [_ACCURACY_NOTE, _ERROR_NOTE, *([_CHARGE_NOTE] if is_charge else []), *ratios]
 
     def cells(self) -> list[list[str]]:
         """Return the table as text, the first row being the header."""

@@ -6,7 +6,8 @@ observable and the spread, fitted to training events, turns each into its quanti
 conversion, the more the light of far sensors pulls the mean toward the middle of the face, and the
 less of it reaches the face at all.
 
-Dead sensors weigh nothing, and neither do negative charges.
+Dead sensors weigh nothing. Negative charges count as they are: with them the noise of thousands of
+dim sensors cancels in the sums, without them it would pull toward the middle of the face.
 """
 
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ _MIN_EVENTS: Final = 20
 
 @dataclass(frozen=True, kw_only=True)
 class InnerLight:
-    """Observables of the inner face, arrays of shape (n_events,); NaN without light."""
+    """Observables of the inner face, arrays of shape (n_events,); NaN if the sum is not above 0."""
 
     total: Values
     """Sum of the photons."""
@@ -49,7 +50,7 @@ def inner_light(npho: NDArray[np.floating]) -> InnerLight:
     npho
         Photons, shape (n_events, 4760) or the first 4092 columns of it; NaN is a dead sensor.
     """
-    light = np.fmax(np.asarray(npho[:, :N_SIPM], dtype=np.float32), np.float32(0))
+    light = np.nan_to_num(np.asarray(npho[:, :N_SIPM], dtype=np.float32), nan=0.0)
     uvw = xyz_to_uvw(ideal_geometry().position_cm[:N_SIPM])
     u, v = uvw[:, 0], uvw[:, 1]
     moments = np.stack([np.ones_like(u), u, v, u**2 + v**2], axis=1).astype(np.float32)

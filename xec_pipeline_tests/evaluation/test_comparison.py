@@ -43,6 +43,7 @@ def test_known_widths_are_found_for_every_method(tmp_path):
     width = entries(table, "u", "68 % half width")
     assert width["model"].value == pytest.approx(2.0, rel=0.06)
     assert width["charge-weighted"].value == pytest.approx(2 * width["model"].value)
+    assert any("whole inner face" in note for note in table.notes())
     time = entries(table, "time", "68 % of |res| within")
     assert time["model"].value == pytest.approx(60, rel=0.06)
     assert "charge-weighted" not in time

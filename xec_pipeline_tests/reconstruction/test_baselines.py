@@ -45,16 +45,40 @@ def test_two_equal_sensors_meet_in_the_middle():
     np.testing.assert_allclose(light.spread, half, rtol=1e-4)
 
 
-def test_dead_negative_and_outer_sensors_weigh_nothing():
+def test_dead_and_outer_sensors_weigh_nothing():
     npho = np.zeros((1, N_SENSORS))
-    npho[0, 2046], npho[0, 0], npho[0, 1], npho[0, N_SIPM:] = 50.0, np.nan, -20.0, 1e9
+    npho[0, 2046], npho[0, 0], npho[0, N_SIPM:] = 50.0, np.nan, 1e9
     light = inner_light(npho)
     np.testing.assert_allclose(light.total, 50)
     np.testing.assert_allclose(light.u, UVW[2046, 0], rtol=1e-5)
 
 
-def test_event_without_light_is_nan_without_a_warning():
-    light = inner_light(np.full((1, N_SENSORS), np.nan))
+def test_negative_charges_cancel_positive_ones():
+    npho = np.zeros((1, N_SENSORS))
+    npho[0, 2046], npho[0, 0], npho[0, 1] = 50.0, 20.0, -20.0
+    light = inner_light(npho)
+    np.testing.assert_allclose(light.total, 50)
+    np.testing.assert_allclose(light.u, UVW[2046, 0] + 0.4 * (UVW[0, 0] - UVW[1, 0]), rtol=1e-4)
+
+
+def test_pedestal_noise_does_not_pull_the_mean_to_the_middle():
+    npho, _, _ = spots(400)
+    npho[:, :N_SIPM] *= 10_000 / npho[:, :N_SIPM].sum(axis=1, keepdims=True)
+    noisy = npho.copy()
+    noisy[:, :N_SIPM] += np.random.default_rng(3).normal(0, 1.0, (400, N_SIPM))
+    quiet, light = inner_light(npho), inner_light(noisy)
+    # Sums of 4092 normal numbers: each mean below is 0 within five standard errors.
+    pedestal = (light.total - quiet.total).mean()
+    assert abs(pedestal) < 5 * np.sqrt(N_SIPM / 400)
+    for name, width in (("u", UVW[:, 0].std()), ("v", UVW[:, 1].std())):
+        true, found = getattr(quiet, name), getattr(light, name)
+        slope = np.polyfit(true, found, 1)[0]
+        assert abs(slope - 1) < 5 * width * np.sqrt(N_SIPM) / 10_000 / true.std() / np.sqrt(400)
+
+
+@pytest.mark.parametrize("charge", [np.nan, 0.0, -1.0])
+def test_event_without_light_is_nan_without_a_warning(charge):
+    light = inner_light(np.full((1, N_SENSORS), charge))
     assert np.isnan([light.total, light.u, light.v, light.spread]).all()
 
 
