@@ -131,6 +131,12 @@ def opening_angle_deg(first_deg: ArrayLike, second_deg: ArrayLike) -> NDArray[np
     return angle
 
 
+def wrapped_deg(angle_deg: ArrayLike) -> NDArray[np.float64]:
+    """Return angles, or differences of angles, in [-180, 180) degrees; any shape."""
+    wrapped: NDArray[np.float64] = (np.asarray(angle_deg, dtype=np.float64) + 180.0) % 360.0 - 180.0
+    return wrapped
+
+
 def _components(values: ArrayLike, count: int) -> tuple[NDArray[np.float64], ...]:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim == 0 or array.shape[-1] != count:

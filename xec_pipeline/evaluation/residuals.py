@@ -3,10 +3,10 @@
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from xec_pipeline.data.targets import TARGETS
-from xec_pipeline.detector.coordinates import opening_angle_deg
+from xec_pipeline.detector.coordinates import opening_angle_deg, wrapped_deg
 from xec_pipeline.evaluation.resolution import Values
 from xec_pipeline.evaluation.tables import PredictionTable
 
@@ -23,12 +23,6 @@ def residual(table: PredictionTable, quantity: str) -> Values:
     """Return predicted minus true `quantity`; phi is wrapped to [-180, 180) degrees."""
     difference: Values = column(table, f"pred_{quantity}") - column(table, f"true_{quantity}")
     return wrapped_deg(difference) if quantity == "phi" else difference
-
-
-def wrapped_deg(angle_deg: ArrayLike) -> Values:
-    """Return angles in [-180, 180) degrees."""
-    wrapped: Values = (np.asarray(angle_deg, dtype=np.float64) + 180.0) % 360.0 - 180.0
-    return wrapped
 
 
 def opening_angle(table: PredictionTable) -> Values:

@@ -2,6 +2,11 @@
 
 All functions take the predictions of every event once. Events without truth, and predictions that
 are not finite, are left out and counted.
+
+Names that end in `_68pct`, and `val_resolution_deg`, are the 68th percentile of |residual|, of the
+distance or of the opening angle: 68 % exactly. The figures and the table of resolutions
+(`evaluation.resolution`) use 68.27 %, the content of one Gaussian standard deviation; that is
+0.6 % more for a Gaussian.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xec_pipeline.data.targets import TARGETS
-from xec_pipeline.detector.coordinates import opening_angle_deg
+from xec_pipeline.detector.coordinates import opening_angle_deg, wrapped_deg
 
 Columns = Mapping[str, NDArray[Any]]
 Values = NDArray[np.float64]
 
 COVERAGE_PERCENT: Final = 68.0
+"""Of the metrics' percentile; figures and tables have 68.27, see `evaluation.resolution`."""
 
 
 def task_metrics(task: str, table: Columns) -> dict[str, float]:
@@ -65,11 +71,6 @@ def shape_metrics(name: str, residual: Values) -> dict[str, float]:
         f"{name}_rms": variance**0.5,
         f"{name}_skew": skew,
     }
-
-
-def wrapped_deg(difference: Values) -> Values:
-    """Return angle differences [deg] between -180 and 180."""
-    return (difference + 180.0) % 360.0 - 180.0
 
 
 def _stacked(table: Columns, names: Iterable[str]) -> Values:

@@ -9,6 +9,7 @@ from xec_pipeline.detector.coordinates import (
     direction_to_angles_deg,
     opening_angle_deg,
     uvw_to_xyz,
+    wrapped_deg,
     xyz_to_uvw,
 )
 
@@ -104,6 +105,13 @@ def test_opening_angle(first, second, expected):
 
 def test_opening_angle_keeps_tiny_angles():
     assert opening_angle_deg([90, 1e-7], [90, 0]) == pytest.approx(1e-7, rel=1e-6)
+
+
+def test_angles_are_wrapped_with_the_seam_at_minus_180():
+    angles = [0.0, 180.0, -180.0, 190.0, -190.0, 540.0, np.nan]
+    expected = [0.0, -180.0, -180.0, -170.0, 170.0, -180.0, np.nan]
+    np.testing.assert_allclose(wrapped_deg(angles), expected)
+    assert wrapped_deg(359.8) == pytest.approx(-0.2)
 
 
 @pytest.mark.parametrize("function", [xyz_to_uvw, uvw_to_xyz, direction_to_angles_deg])
