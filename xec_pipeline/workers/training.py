@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import torch
 from torch import nn
@@ -25,6 +25,8 @@ from xec_pipeline.training.transfer import PretrainedEncoder
 from xec_pipeline.workers.pipes import Report, open_report
 
 AnyRun: TypeAlias = RegressorRun | MaeRun
+UNITS: Final = "energy MeV, time ns, position cm, angle deg"
+"""Of all metrics of a training, as a tag of its MLflow run."""
 Found: TypeAlias = tuple[Checkpoint, Path] | None
 """Checkpoint to go on from and its file; None to begin afresh."""
 
@@ -178,6 +180,7 @@ def described(
         "git_revision": about["git_revision"],
         "train_data_version": about["data"]["train"],
         "val_data_version": about["data"]["val"],
+        "units": UNITS,
     }
     return params, tags
 
