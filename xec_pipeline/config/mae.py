@@ -35,6 +35,8 @@ class MaeDataConfig(DataConfig):
     """Events per step and per rank."""
     max_events: int | None = Field(default=None, ge=1)
     """Train on this many events, spread evenly over the files; null for all."""
+    max_val_events: int | None = Field(default=None, ge=1)
+    """Validate with this many events, spread evenly over the files; null for all."""
 
 
 class MaeModelConfig(EncoderConfig):

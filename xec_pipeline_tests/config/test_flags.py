@@ -114,7 +114,8 @@ MAE_FLAGS = (
     "intensity_reweighting intensity_reweighting_enabled intensity_reweighting_nbins "
     "intensity_reweighting_target intensity_reweighting_max_weight compile compile_fullgraph "
     "mlflow_experiment mlflow_run_name resume_from reset_epoch refresh_lr new_mlflow_run "
-    "save_predictions save_interval root_save_interval num_gpus auto_resume overwrite max_events"
+    "save_predictions save_interval root_save_interval num_gpus auto_resume overwrite "
+    "max_events max_val_events"
 )
 
 

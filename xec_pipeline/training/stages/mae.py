@@ -112,10 +112,10 @@ class MaeStage:
     def __init__(self, run: MaeRun, dist: DistContext, train: ShardSet, val: ShardSet) -> None:
         self._run, self._dist = run, dist
         self._train, self._val = train, val
-        self._train_batches = self._batches_of(
-            train, _spread(_chosen(train, run), run.data.max_events)
-        )
-        self._val_batches = self._batches_of(val, _chosen(val, run))
+        train_events = _spread(_chosen(train, run), run.data.max_events)
+        val_events = _spread(_chosen(val, run), run.data.max_val_events)
+        self._train_batches = self._batches_of(train, train_events)
+        self._val_batches = self._batches_of(val, val_events)
         self._normalizer = InputNormalizer(run.normalization).to(dist.device)
         self._loss = MaeLoss(run)
         self._event_weights = fit_intensity_weights(
