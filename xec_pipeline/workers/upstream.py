@@ -41,6 +41,6 @@ def require_recorded(
     expected = extras["encoder"]["data_version"]
     if version != expected:
         raise CheckpointError(
-            f"{path}: its encoder has data version {version}, but Dagster recorded {expected} of "
-            "mae/encoder; materialize that again, or name the encoder that is meant by 'mae'"
+            f"{path}: its encoder has data version {version}, but Dagster recorded {expected} for "
+            "mae/encoder; materialize that again"
         )
