@@ -11,7 +11,9 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf
+from pydantic import ValidationError
 
+from xec_pipeline.config.normalization import NormalizationConfig
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.config.tasks import TASK_NAMES
 from xec_pipeline.data.dataset import Batch
@@ -91,6 +93,9 @@ class OnnxPredictor:
         self._columns = _columns_by_key(json.loads(described["outputs"]), self._session)
         self.digest = described.get("weights_version")
         self.git_revision = described.get("git_revision")
+        # The metadata says it in words, "emission of the photon".
+        self.timing_reference = described.get("timing_reference", "").split(" ")[0]
+        self.normalization: dict[str, Any] = json.loads(described.get("normalization", "{}"))
         self.tasks = tuple(task for task in TASK_NAMES if task in self._columns)
 
     def __call__(self, batch: Batch) -> Outputs:
@@ -169,12 +174,29 @@ def _open_onnx(path: Path, run: RegressorRun | None) -> Network:
         raise ConfigError(f"{path}: an exported model holds no configuration; give --config")
     return Network(
         predictor=predictor,
-        run=run,
+        run=_as_exported(run, predictor, path),
         path=path,
         digest=predictor.digest,
         weights="onnx",
         git_revision=predictor.git_revision,
     )
+
+
+def _as_exported(run: RegressorRun, predictor: OnnxPredictor, path: Path) -> RegressorRun:
+    """Return `run` with the normalization of the file; the times must mean the same in both."""
+    reference = run.tasks.timing.reference
+    if "timing" in predictor.tasks and predictor.timing_reference != reference:
+        raise ConfigError(
+            f"{path}: its timing_reference is {predictor.timing_reference or 'not stated'!r}, but "
+            f"tasks.timing.reference of run {run.name} is {reference!r}; true times would be wrong"
+        )
+    if not predictor.normalization:
+        raise CheckpointError(f"{path}: its metadata hold no normalization")
+    try:
+        normalization = NormalizationConfig(**predictor.normalization)
+    except ValidationError as error:
+        raise CheckpointError(f"{path}: normalization in its metadata: {error}") from None
+    return run.model_copy(update={"normalization": normalization})
 
 
 def _open_session(path: Path) -> onnxruntime.InferenceSession:

@@ -51,10 +51,22 @@ def test_exported_model_agrees_with_its_checkpoint(trained, tiny_shards, tmp_pat
     assert "pred_sigma_energy" in table
     expected = table_of(open_network(path, run, CPU), tiny_shards, run)
     pd.testing.assert_frame_equal(table, expected, rtol=1e-3, atol=1e-3)
+    assert_file_decides(tmp_path / "model_raw.onnx", run)
     with pytest.raises(ConfigError, match="give --config"):
         open_network(tmp_path / "model_raw.onnx", None, CPU)
     with pytest.raises(CheckpointError, match="not the raw variant"):
         open_network(tmp_path / "model.onnx", run, CPU)
+
+
+def assert_file_decides(path, run):
+    """The file's normalization counts; times of another meaning are refused."""
+    scaled = run.normalization.model_copy(update={"npho_scale": 7.0})
+    other = run.model_copy(update={"normalization": scaled})
+    assert open_network(path, other, CPU).run.normalization == run.normalization
+    timing = run.tasks.timing.model_copy(update={"reference": "emission"})
+    other = run.model_copy(update={"tasks": run.tasks.model_copy(update={"timing": timing})})
+    with pytest.raises(ConfigError, match=r"timing_reference is 'interaction', .* is 'emission'"):
+        open_network(path, other, CPU)
 
 
 def test_damaged_and_missing_exports_are_named(four_tasks, tmp_path):
