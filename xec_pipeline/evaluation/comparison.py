@@ -29,7 +29,9 @@ from xec_pipeline.evaluation.resolution import (
 )
 from xec_pipeline.evaluation.tables import (
     TASK_QUANTITIES,
+    TEST_FOLDER,
     PredictionTable,
+    predicted_tasks,
     prediction_path,
     read_prediction_csv,
 )
@@ -206,9 +208,8 @@ class ResolutionTable:
 
 def sample_dir(run_dir: Path | str, run_name: str) -> Path:
     """Return the folder of the test sample's CSVs if there are any, else that of the run."""
-    test = Path(run_dir) / "test"
-    has_test = any(prediction_path(test, task, run_name).is_file() for task in TASK_QUANTITIES)
-    return test if has_test else Path(run_dir)
+    test = Path(run_dir) / TEST_FOLDER
+    return test if predicted_tasks(test, run_name) else Path(run_dir)
 
 
 def model_tables(folder: Path | str, run_name: str) -> dict[str, PredictionTable]:

@@ -13,7 +13,13 @@ from xec_pipeline.evaluation.plots import angle, energy, position, timing
 from xec_pipeline.evaluation.plots.pages import Page, write_pages
 from xec_pipeline.evaluation.plots.style import Caption
 from xec_pipeline.evaluation.residuals import usable
-from xec_pipeline.evaluation.tables import KEYS, PredictionTable, read_prediction_csvs
+from xec_pipeline.evaluation.tables import (
+    KEYS,
+    TEST_FOLDER,
+    PredictionTable,
+    predicted_tasks,
+    read_prediction_csvs,
+)
 
 _PAGES: Final[Mapping[str, Callable[[PredictionTable], list[Page]]]] = MappingProxyType(
     {
@@ -75,6 +81,23 @@ def write_resolution_figures(
         draw_task(task, table, meta, path)
         paths[task] = path
     return paths
+
+
+def write_test_figures(
+    run_dir: Path | str, run_name: str, tasks: Iterable[str] | None = None, suffix: str = ""
+) -> dict[str, Path]:
+    """Draw the figures of the test sample into its folder below that of the run.
+
+    Returns
+    -------
+    dict
+        Path of the PDF by task; empty without predictions of test events. Of `tasks`, those that
+        were predicted are drawn.
+    """
+    folder = Path(run_dir) / TEST_FOLDER
+    predicted = predicted_tasks(folder, run_name)
+    drawn = [task for task in predicted if tasks is None or task in tasks]
+    return write_resolution_figures(folder, run_name, drawn, suffix=suffix) if drawn else {}
 
 
 def draw_task(task: str, table: PredictionTable, meta: PredictionMeta, path: Path) -> None:

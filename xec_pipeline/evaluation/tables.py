@@ -28,6 +28,8 @@ from xec_pipeline.errors import CorruptFileError, DataError, NonFiniteDataError,
 PredictionTable: TypeAlias = pd.DataFrame
 
 KEYS: Final = ("run", "event")
+TEST_FOLDER: Final = "test"
+"""Folder of the test sample below that of its run."""
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +74,12 @@ def prediction_path(
     """
     kind = "predictions" if method is None else f"baseline_{method}"
     return Path(run_dir) / f"{kind}_{task}_{run_name}{suffix}.csv"
+
+
+def predicted_tasks(folder: Path | str, run_name: str) -> list[str]:
+    """Return the tasks whose predictions by the network stand in `folder`."""
+    paths = {task: prediction_path(folder, task, run_name) for task in TASK_QUANTITIES}
+    return [task for task, path in paths.items() if path.is_file()]
 
 
 def find_run_name(run_dir: Path | str, suffix: str = "") -> str:

@@ -24,7 +24,7 @@ from xec_pipeline.errors import ConfigError, DataError, XecError
 from xec_pipeline.evaluation.metadata import PredictionMeta, write_meta
 from xec_pipeline.evaluation.networks import Network, open_network
 from xec_pipeline.evaluation.predict import Predicted, only_tasks, predict_events
-from xec_pipeline.evaluation.tables import write_prediction_csvs
+from xec_pipeline.evaluation.tables import TEST_FOLDER, write_prediction_csvs
 from xec_pipeline.training.distributed import DistContext, start_from_env
 from xec_pipeline.training.metrics import task_metrics
 from xec_pipeline.training.stages.regressor_events import RegressorEvents, select_events
@@ -140,7 +140,7 @@ def samples_of(run: RegressorRun, out_dir: Path | None = None) -> list[Sample]:
     folder = out_dir or run.run_dir
     samples = [
         Sample(name="val", path=run.data.val_path, out_dir=folder),
-        Sample(name="test", path=run.data.test_path, out_dir=folder / "test"),
+        Sample(name="test", path=run.data.test_path, out_dir=folder / TEST_FOLDER),
     ]
     given = [sample for sample in samples if sample.path]
     if not given:

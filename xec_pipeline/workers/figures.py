@@ -14,7 +14,7 @@ from pathlib import Path
 from xec_pipeline.config.tasks import TASK_NAMES
 from xec_pipeline.errors import XecError
 from xec_pipeline.evaluation.comparison import MODEL, ResolutionTable, write_resolution_table
-from xec_pipeline.evaluation.report import write_resolution_figures
+from xec_pipeline.evaluation.report import write_resolution_figures, write_test_figures
 from xec_pipeline.workers.outputs import files_version
 from xec_pipeline.workers.pipes import Report, open_report
 
@@ -59,17 +59,23 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def draw(args: argparse.Namespace, report: Report) -> None:
-    """Draw the figures and report them."""
+    """Draw the figures and report them.
+
+    Those of the test sample are drawn into its folder if it has predictions and no other folder is
+    asked for.
+    """
     run_name = args.run_name or args.run_dir.resolve().name
     pdfs = write_resolution_figures(
         args.run_dir, run_name, args.tasks, args.output_dir, args.suffix
     )
     folder = args.output_dir or args.run_dir
-    files = [file for path in pdfs.values() for file in (path, path.with_suffix(".json"))]
-    report.log("\n".join(str(path) for path in pdfs.values()))
-    report.result(
-        {f"pdf_{task}": path for task, path in pdfs.items()}, files_version(files, folder)
-    )
+    drawn = {f"pdf_{task}": path for task, path in pdfs.items()}
+    if args.output_dir is None:
+        of_test = write_test_figures(args.run_dir, run_name, args.tasks, args.suffix)
+        drawn |= {f"test_pdf_{task}": path for task, path in of_test.items()}
+    files = [file for path in drawn.values() for file in (path, path.with_suffix(".json"))]
+    report.log("\n".join(str(path) for path in drawn.values()))
+    report.result(drawn, files_version(files, folder))
 
 
 def fill_table(args: argparse.Namespace, report: Report) -> None:

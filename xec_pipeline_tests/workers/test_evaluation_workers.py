@@ -12,6 +12,7 @@ from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.data.shards import open_shards
 from xec_pipeline.training.checkpoint import load_checkpoint
 from xec_pipeline.workers import baselines, evaluate, figures
+from xec_pipeline.workers.pipes import Report
 from xec_pipeline_tests.training.tiny import fit, tiny_tree
 
 TASKS = ("angle", "energy", "timing", "uvwFI")
@@ -122,6 +123,22 @@ def test_figures_and_table_come_from_the_tables_alone(run_dir, tmp_path, capsys)
     assert "charge-weighted" in capsys.readouterr().out
     for ending in ("csv", "json", "md"):
         assert (tmp_path / f"resolution_table_tiny.{ending}").is_file()
+
+
+def test_figures_of_both_samples_are_drawn_and_do_not_change(run_dir, monkeypatch):
+    arguments = [str(run_dir), "--run_name", "tiny", "--tasks", "energy"]
+    told: list[tuple[dict[str, Path], str]] = []
+    monkeypatch.setattr(Report, "result", lambda _, *result: told.append(result))
+    drawn = []
+    for _ in range(2):
+        assert figures.main(arguments) == 0
+        drawn.append((run_dir / "test" / "resolution_energy_tiny.pdf").read_bytes())
+    assert drawn[0] == drawn[1]
+    assert told[0] == told[1]
+    assert told[0][0] == {
+        "pdf_energy": run_dir / "resolution_energy_tiny.pdf",
+        "test_pdf_energy": run_dir / "test" / "resolution_energy_tiny.pdf",
+    }
 
 
 def test_figures_worker_never_imports_torch(run_dir, tmp_path):
