@@ -19,7 +19,7 @@ _WORKERS: Final = {
     "regressor": "xec_pipeline.workers.train",
     "mae": "xec_pipeline.workers.train_mae",
 }
-_PARITY_EVENTS = 64
+_BEST: Final = checkpoint_file("regressor", "best")
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,8 @@ def _add_regressor(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "regressor",
         help="energy, time, position, angle",
         description="Train a regressor. Shards are built if need be; checkpoints, tables, figures "
-        "and the ONNX model go to artifacts/<run_name>/, the curves to MLflow.",
+        "and the ONNX model go to artifacts/<run_name>/, those of test events to its folder test, "
+        "the curves to MLflow.",
         epilog="Example: xec train regressor --config demo --epochs 2 --run_name short",
         allow_abbrev=False,
     )
@@ -72,7 +73,7 @@ def _add_ranks(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, then draw and export what came out; return the exit status."""
+    """Train, then predict test events, draw and export; return the exit status."""
     if args.kind == "mae":
         mae = load_mae_run(args.config, overrides_from(args, MaeRun))
         n_ranks = rank_count(args.nproc_per_node, mae)
@@ -82,9 +83,11 @@ def run(args: argparse.Namespace) -> int:
     status = _train(args.kind, arguments_from(args), n_ranks)
     if status == 0 and not args.skip_final:
         if wanted.checkpoint.save_artifacts:
+            if wanted.data.test_path:
+                _evaluate_test(wanted)
             _draw(wanted)
         if wanted.export.onnx is not None:
-            _export(wanted, wanted.export.onnx)
+            _export(wanted)
     return status
 
 
@@ -123,23 +126,30 @@ def _train(kind: str, words: list[str], n_ranks: int) -> int:
     return status
 
 
+def _evaluate_test(wanted: RegressorRun) -> None:
+    """Predict the test events with the best checkpoint, as the worker that evaluates does."""
+    from xec_pipeline.evaluation.networks import open_network
+    from xec_pipeline.training.distributed import start_from_env
+    from xec_pipeline.workers.evaluate import evaluate_sample, samples_of
+    from xec_pipeline.workers.pipes import Report
+
+    dist = start_from_env()
+    network = open_network(wanted.run_dir / _BEST, wanted, dist.device)
+    for sample in samples_of(wanted):
+        if sample.name == "test":
+            evaluate_sample(network, sample, None, dist, Report(rank=0))
+
+
 def _draw(wanted: RegressorRun) -> None:
-    from xec_pipeline.evaluation.report import write_resolution_figures
+    from xec_pipeline.evaluation.report import write_resolution_figures, write_test_figures
 
     write_resolution_figures(wanted.run_dir, wanted.name, tasks=wanted.tasks.active)
+    write_test_figures(wanted.run_dir, wanted.name)
 
 
-def _export(wanted: RegressorRun, file_name: str) -> None:
-    from xec_pipeline.data.shards import ensure_shards
-    from xec_pipeline.export.onnx import export_onnx
-    from xec_pipeline.units import NS_PER_S
+def _export(wanted: RegressorRun) -> None:
+    from xec_pipeline.workers.export import export_run
+    from xec_pipeline.workers.pipes import Report
 
-    shards = ensure_shards(wanted.data, wanted.data.val_path)
-    rows = slice(0, min(_PARITY_EVENTS, shards.n_events))
-    exported = export_onnx(
-        wanted.run_dir / checkpoint_file("regressor", "best"),
-        wanted.run_dir / file_name,
-        shards.npho(rows),
-        shards.times_ns(rows) / NS_PER_S,
-    )
+    exported = export_run(wanted, Report(rank=0))
     _log.info("%s and %s agree with the checkpoint", exported.normalized.path, exported.raw.path)

@@ -48,15 +48,35 @@ def export(args: argparse.Namespace, report: Report) -> Exported:
         Receives the numbers and, as data version, a hash of the file for normalized inputs.
     """
     run = load_regressor_run(args.config)
-    out_path = output_path(run, args.output_dir)
+    return export_run(
+        run, report, checkpoint=args.checkpoint, out_dir=args.output_dir, use_ema=not args.no_ema
+    )
+
+
+def export_run(
+    run: RegressorRun,
+    report: Report,
+    *,
+    checkpoint: Path | None = None,
+    out_dir: Path | None = None,
+    use_ema: bool = True,
+) -> Exported:
+    """Write both ONNX files of `run`, by default of its best checkpoint into its folder.
+
+    Raises
+    ------
+    ParityError
+        If a file does not agree with its network; neither is written.
+    """
+    out_path = output_path(run, out_dir)
     started = time.perf_counter()
     events = sample_events(run, PARITY_EVENTS)
     exported = export_onnx(
-        args.checkpoint or run.run_dir / checkpoint_file("regressor", "best"),
+        checkpoint or run.run_dir / checkpoint_file("regressor", "best"),
         out_path,
         events.npho,
         events.time_s,
-        use_ema=not args.no_ema,
+        use_ema=use_ema,
     )
     metadata = {
         "run_name": run.name,

@@ -1,11 +1,13 @@
 import argparse
 
 import pytest
+import yaml
 
 from xec_pipeline.cli import train
 from xec_pipeline.config.flags import arguments_from
 from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.errors import ConfigError
+from xec_pipeline_tests.training.tiny import tiny_tree
 
 
 def parsed(*words: str, kind: str = "regressor") -> argparse.Namespace:
@@ -39,6 +41,20 @@ def test_several_ranks_are_started_by_torchrun_with_the_same_flags(monkeypatch):
     worker = command.index("xec_pipeline.workers.train")
     assert command[worker + 1 :] == arguments_from(args)
     assert {"--batch_size=16", "--overwrite=true", "--auto_resume=false"} <= set(command)
+
+
+def test_a_run_leaves_figures_of_test_events_and_a_checked_export(tiny_shards, tmp_path):
+    tree = tiny_tree(tmp_path / "artifacts")
+    tree["data"] |= {f"{name}_path": str(tiny_shards.path) for name in ("train", "val", "test")}
+    tree["training"]["epochs"] = 1
+    config = tmp_path / "tiny.yaml"
+    config.write_text(yaml.safe_dump(tree))
+    assert train.run(parsed("--config", str(config), "--nproc_per_node", "1")) == 0
+    run_dir = load_regressor_run(config).run_dir
+    for folder in (run_dir, run_dir / "test"):
+        assert (folder / "predictions_energy_tiny.csv").is_file()
+        assert (folder / "resolution_energy_tiny.pdf").is_file()
+    assert (run_dir / "model_raw.onnx").is_file()
 
 
 def test_an_mae_has_its_own_worker_and_flags(monkeypatch):
