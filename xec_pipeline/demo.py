@@ -70,7 +70,7 @@ def main() -> int:
         return 2
     os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
     if not visible_gpus():  # two single-threaded ranks are faster than one rank with two threads
-        os.environ.setdefault("XEC_NPROC", str(min(2, os.cpu_count() or 1)))
+        os.environ.setdefault("XEC_NPROC", str(min(2, len(os.sched_getaffinity(0)))))
     # Dagster's notes on its own parts would stand between the lines of the workers.
     for category in (dg.BetaWarning, dg.PreviewWarning):
         warnings.simplefilter("ignore", category)
@@ -108,7 +108,7 @@ def simulate(runs: Sequence[RegressorRun]) -> None:
             "--energy": toy.energy_mev,
             "--seed": toy.seed,
             "--first_run": toy.first_run,
-            "--jobs": os.cpu_count() or 1,
+            "--jobs": min(8, len(os.sched_getaffinity(0))),
         }
         words = [str(word) for option in options.items() for word in option]
         command = [sys.executable, "-m", "xec_pipeline", "simulate", *words, "--overwrite"]

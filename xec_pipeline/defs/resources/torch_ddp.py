@@ -171,7 +171,7 @@ class TorchDDP(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic on
 
     def _environment(self, profile: Profile, logs: Path) -> dict[str, str]:
         ranks = self.ranks(profile)
-        threads = self.threads_per_rank or max(1, (os.cpu_count() or 1) // ranks)
+        threads = self.threads_per_rank or max(1, len(os.sched_getaffinity(0)) // ranks)
         variables = {
             **os.environ,
             "OMP_NUM_THREADS": str(threads),
