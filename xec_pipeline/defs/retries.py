@@ -1,11 +1,22 @@
 """What happens after a failed training."""
 
 import os
+from typing import Final
 
 import dagster as dg
+
+from xec_pipeline.errors import ConfigError
+
+_VARIABLE: Final = "XEC_RETRIES"
 
 
 def training_retries() -> dg.RetryPolicy:
     """Return the policy of trainings: XEC_RETRIES attempts more, none by default."""
-    attempts = int(os.environ.get("XEC_RETRIES", "0"))
-    return dg.RetryPolicy(max_retries=attempts, delay=10, backoff=dg.Backoff.EXPONENTIAL)
+    return dg.RetryPolicy(max_retries=_attempts(), delay=10, backoff=dg.Backoff.EXPONENTIAL)
+
+
+def _attempts() -> int:
+    text = os.environ.get(_VARIABLE, "0")
+    if not (text.isascii() and text.isdecimal()):
+        raise ConfigError(f"environment variable {_VARIABLE} is {text!r}: expected a number from 0")
+    return int(text)
