@@ -1,4 +1,8 @@
-"""Photon counts and times as network inputs, in numpy; the reference for the network's own layer.
+"""Photon counts and times as network inputs, in numpy: the form for users and for files.
+
+Networks normalize with their own layer, `models.input_norm.InputNormalizer`; tests verify that both
+agree. The inverse transforms turn normalized values, a masked autoencoder's for example, back into
+photons and seconds.
 
 Shapes are (N, S) for N events and S sensors. A sensor is dead if its count is not finite or above
 9e9 in magnitude. What is unusable is told by masks; sentinels only fill the holes, because an

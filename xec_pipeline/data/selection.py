@@ -1,7 +1,5 @@
 """Which events of a dataset are used."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,9 +30,3 @@ def fiducial_mask(uvw_cm: NDArray[np.floating], cut: FiducialConfig) -> Mask:
     if cut.w_max is not None:
         inside &= w <= cut.w_max
     return np.asarray(inside, dtype=bool)
-
-
-def has_all_targets(targets: Mapping[str, NDArray[np.floating]]) -> Mask:
-    """Return which events have a truth for every task; arrays of shape (N, k), at least one."""
-    present = [np.isfinite(values).all(axis=1) for values in targets.values()]
-    return np.asarray(np.logical_and.reduce(present), dtype=bool)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from xec_pipeline.config.data import FiducialConfig
-from xec_pipeline.data.selection import fiducial_mask, has_all_targets
+from xec_pipeline.data.selection import fiducial_mask
 
 POINTS = np.array(
     [
@@ -27,11 +27,3 @@ def test_borders_as_stated():
 
 def test_no_cut_keeps_all():
     assert fiducial_mask(POINTS, FiducialConfig()).all()
-
-
-def test_events_need_every_component_of_every_target():
-    targets = {
-        "a": np.array([[1.0], [np.nan], [1.0]]),
-        "b": np.array([[1, 2], [1, 2], [1, np.nan]]),
-    }
-    assert has_all_targets(targets).tolist() == [True, False, False]
