@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from xec_pipeline.config.data import DataConfig
-from xec_pipeline.data.requirements import require_targets
+from xec_pipeline.config.tasks import TASK_NAMES
+from xec_pipeline.data.requirements import possible_tasks, require_targets
 from xec_pipeline.data.root_io import write_tree
 from xec_pipeline.data.shards import build_shards, open_shards
 from xec_pipeline.errors import ConfigError, DataError
@@ -14,7 +15,8 @@ INPUTS = ("run", "event", "npho", "relative_time", "time_min_used")
 
 def test_monte_carlo_answers_everything(tiny_shards, tiny_root_file):
     for source in (tiny_shards, tiny_root_file):
-        require_targets(source, ["angle", "energy", "timing", "uvwFI"])
+        require_targets(source, TASK_NAMES)
+        assert set(possible_tasks(source)) == set(TASK_NAMES)
 
 
 def test_missing_truth_names_file_task_branch_and_what_is_possible(tmp_path, event_factory):

@@ -91,6 +91,7 @@ def test_few_events_are_drawn_with_a_note(tmp_path, task, n_events):
 @pytest.mark.parametrize("task", TASKS)
 def test_one_energy_is_drawn(tmp_path, task):
     _, content = drawn(tmp_path, task, prediction_table(200, energy_mev=52.83))
+    assert content["n_events"] == 200
     if task == "energy":
         assert "1 energy points" in panels(content)["relative_resolution_vs_energy"]["fit"]["note"]
 
@@ -112,7 +113,12 @@ def test_all_predictions_constant_are_drawn(tmp_path, task):
     for name in TASK_QUANTITIES[task]:
         table[f"pred_{name}"] = 1.0
         table[f"true_{name}"] = 1.0
-    drawn(tmp_path, task, table)
+    path, content = drawn(tmp_path, task, table)
+    assert n_pages(path) == len(content["pages"])
+    assert (content["n_events"], content["n_left_out"]) == (80, 0)
+    histogram = panels(content)[f"residual_{TASK_QUANTITIES[task][0]}"]
+    assert histogram["mean"]["value"] == 0
+    assert histogram["68 % half width"]["value"] == 0
 
 
 @pytest.mark.parametrize("task", TASKS)
