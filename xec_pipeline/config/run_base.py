@@ -3,12 +3,32 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 from xec_pipeline.config.output import CheckpointConfig, MlflowConfig, check_run_name
 from xec_pipeline.config.section import Section
 
 RunT = TypeVar("RunT", bound="Run")
+
+_WITHOUT_EFFECT: Final[dict[str, Any]] = {
+    "data": {
+        "test_path",
+        "shard_dir",
+        "chunksize",
+        "num_workers",
+        "num_threads",
+        "prefetch_factor",
+        "log_invalid_npho",
+    },
+    "training": {"profile", "track_mae_rmse", "track_metrics"},
+    "checkpoint": True,
+    "distributed": True,
+    "mlflow": True,
+    "export": True,
+}
+"""Where things are kept, how fast they are read and what is told of them; never the weights."""
+_WAYS_TO_BEGIN: Final = {"resume_from", "reset_epoch", "refresh_lr"}
+"""Options of `checkpoint` that decide the weights, if there is something to resume."""
 
 
 class Run(Section):
@@ -37,5 +57,7 @@ class Run(Section):
 
     def digest(self) -> str:
         """Return a short hash of everything that can change the trained weights."""
-        kept = self.model_dump(exclude={"mlflow", "checkpoint", "export"})
+        kept = self.model_dump(exclude=_WITHOUT_EFFECT)
+        if self.checkpoint.resume_from is not None:
+            kept["checkpoint"] = self.checkpoint.model_dump(include=_WAYS_TO_BEGIN)
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,6 +123,44 @@ def test_digest_changes_with_what_decides_the_weights_only():
     same = load_regressor_run("demo", {"mlflow.run_name": "b", "checkpoint.save_interval": 3})
     other = load_regressor_run("demo", {"training.seed": 5})
     assert base.digest() == same.digest() != other.digest()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "data.test_path=elsewhere",
+        "data.shard_dir=elsewhere",
+        "data.num_workers=7",
+        "data.num_threads=7",
+        "data.prefetch_factor=7",
+        "data.chunksize=7",
+        "data.log_invalid_npho=false",
+        "training.profile=true",
+        "distributed.num_gpus=2",
+        "checkpoint.save_dir=elsewhere",
+        "checkpoint.save_artifacts=false",
+        "checkpoint.refresh_lr=true",  # there is nothing to resume
+        "export.onnx=other.onnx",
+    ],
+)
+def test_digest_ignores_where_and_how_fast(option):
+    key, _, value = option.partition("=")
+    assert load_regressor_run("demo", {key: value}).digest() == load_regressor_run("demo").digest()
+
+
+def test_digest_knows_where_the_weights_come_from():
+    start = {"checkpoint.resume_from": "old.pth"}
+    changes: list[dict[str, Any]] = [
+        {},
+        start,
+        {"mae": "first"},
+        {"training.epochs": 99},
+        {**start, "checkpoint.reset_epoch": True},
+        {**start, "checkpoint.refresh_lr": True},
+        {"checkpoint.resume_from": "new.pth"},
+    ]
+    digests = {load_regressor_run("demo", change).digest() for change in changes}
+    assert len(digests) == len(changes)
 
 
 def test_a_run_survives_the_way_through_plain_values():
