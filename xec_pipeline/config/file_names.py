@@ -1,5 +1,6 @@
 """Names of the weights in a run's folder, which runs of several kinds may share."""
 
+from pathlib import Path
 from typing import Final
 
 _PREFIXES: Final = {"regressor": "", "mae": "mae_", "inpainter": "inpainter_"}
@@ -26,3 +27,9 @@ def encoder_file(which: str) -> str:
 def sensor_predictions_file(epoch: int | str) -> str:
     """Return the name of an MAE's predictions for sensors after `epoch`, or `*`."""
     return f"mae_predictions_epoch_{epoch}.root"
+
+
+def raw_onnx_file(name: str) -> str:
+    """Return the name of an exported model's variant for raw inputs: `model_raw.onnx`."""
+    path = Path(name)
+    return str(path.with_name(f"{path.stem}_raw{path.suffix}"))

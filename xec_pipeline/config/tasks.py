@@ -31,7 +31,10 @@ class TaskConfig(Section):
     loss_fn: LossName = "smooth_l1"
     """Element loss; gaussian_nll also predicts the uncertainty."""
     loss_beta: float = Field(default=1.0, ge=0)
-    """Knee of smooth_l1 in standard deviations; variance exponent of gaussian_nll."""
+    """Knee of smooth_l1 in standard deviations; variance exponent of gaussian_nll in training.
+
+    Validation takes gaussian_nll with exponent 0.
+    """
     weight: float = Field(default=1.0, ge=0)
     """Weight in the sum over tasks."""
     log_transform: bool = False

@@ -13,6 +13,7 @@ import onnx
 import torch
 
 from xec_pipeline.atomic import replacing
+from xec_pipeline.config.file_names import raw_onnx_file
 from xec_pipeline.errors import CheckpointError
 from xec_pipeline.export.graph import ExportGraph, NormalizedGraph, RawGraph
 from xec_pipeline.export.metadata import file_metadata
@@ -101,7 +102,7 @@ def export_onnx(
 
 def raw_variant(path: Path) -> Path:
     """Return the name of the file for raw inputs: `model.onnx` to `model_raw.onnx`."""
-    return path.with_name(f"{path.stem}_raw{path.suffix}")
+    return path.with_name(raw_onnx_file(path.name))
 
 
 def _check_time(model: InferenceModel, path: Path) -> None:

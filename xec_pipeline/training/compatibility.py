@@ -4,9 +4,21 @@ import enum
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, Protocol
 
 from xec_pipeline.errors import CheckpointError
+
+
+class HasInputs(Protocol):
+    """The part of a checkpoint that tells what its network has seen."""
+
+    @property
+    def normalization(self) -> Mapping[str, Any]:
+        """Options of the normalization."""
+
+    @property
+    def layout(self) -> str:
+        """Sensor maps."""
 
 
 class Transfer(enum.Enum):
@@ -87,3 +99,36 @@ def transfer(source: str, target: str, path: Path) -> Transfer:
             f"{_ADVICE.get((source, target), _UNKNOWN)}"
         )
     return found
+
+
+def require_same_inputs(saved: HasInputs, own: Mapping[str, Any], path: Path) -> None:
+    """Refuse weights that have learned from other numbers than they would be given.
+
+    Parameters
+    ----------
+    saved
+        The checkpoint to go on from.
+    own
+        What checkpoints of the training say of themselves: normalization, layout.
+    path
+        The checkpoint, for the message.
+
+    Raises
+    ------
+    CheckpointError
+        If normalization or layout differ; names the options.
+    """
+    inputs = dict(own.get("normalization", {}))
+    theirs = {name: value for name, value in saved.normalization.items() if name in inputs}
+    pairs = [(f"normalization.{name}", value, inputs[name]) for name, value in theirs.items()]
+    pairs.append(("model.layout", saved.layout, own.get("layout", saved.layout)))
+    differing = [
+        f"{name} is {there} in the file, {here} in the run"
+        for name, there, here in pairs
+        if there != here
+    ]
+    if differing:
+        raise CheckpointError(
+            f"{path}: its weights have learned from other inputs: {'; '.join(differing)}. Set "
+            "these options as in the file, or begin afresh"
+        )

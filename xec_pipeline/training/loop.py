@@ -17,6 +17,7 @@ from xec_pipeline.atomic import replacing
 from xec_pipeline.config.file_names import checkpoint_file
 from xec_pipeline.errors import TrainingDivergedError
 from xec_pipeline.training.checkpoint import Checkpoint, write_checkpoint
+from xec_pipeline.training.compatibility import require_same_inputs
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.guard import Step, StepGuard, StopSignal
 from xec_pipeline.training.loss_balance import objective_of
@@ -24,7 +25,7 @@ from xec_pipeline.training.network import compiled, wrapped_for_ranks
 from xec_pipeline.training.optim import clip_gradients
 from xec_pipeline.training.reporting import Reporter
 from xec_pipeline.training.seeding import seed_epoch
-from xec_pipeline.training.stage import Stage, StageBatch, Table, Validation
+from xec_pipeline.training.stage import ScalesTargets, Stage, StageBatch, Table, Validation
 from xec_pipeline.training.state import EpochSums, TrainedRun, TrainState
 from xec_pipeline.training.system_metrics import (
     EpochClock,
@@ -138,9 +139,27 @@ class Trainer:
         self._best_table: Table | None = None
         self._best_metrics: dict[str, float] = {}
 
-    def resume(self, checkpoint: Checkpoint, path: Path) -> None:
-        """Go on from `checkpoint`, which was read from `path`, as the run's options say."""
-        self.state.resume(checkpoint, path, steps_per_epoch=self._steps_per_epoch)
+    def resume(self, checkpoint: Checkpoint, path: Path, *, is_own: bool = False) -> None:
+        """Go on from `checkpoint`, which was read from `path`, as the run's options say.
+
+        `is_own` tells that the run itself was broken off there; see `TrainState.resume`.
+
+        Raises
+        ------
+        CheckpointError
+            If weights, inputs or targets differ from those of the run.
+        """
+        about = self._stage.describe()
+        require_same_inputs(checkpoint, about, path)
+        self.state.resume(
+            checkpoint,
+            path,
+            steps_per_epoch=self._steps_per_epoch,
+            val_data=about.get("data", {}).get("val"),
+            is_own=is_own,
+        )
+        if isinstance(self._stage, ScalesTargets):
+            self._stage.take_targets(checkpoint.target_statistics, path)
 
     def fit(self) -> FitResult:
         """Train until the last epoch, or until asked to stop.
@@ -170,7 +189,7 @@ class Trainer:
         clock = EpochClock()
         reset_peak(self._dist.device)
         if self._train(epoch, clock):
-            self._save_last(self.state.sums.over_ranks(self._dist))
+            self._save(self.state.sums.over_ranks(self._dist))
             return True
         trained = self.state.sums.over_ranks(self._dist)
         trained_seconds = clock.elapsed()
@@ -203,6 +222,7 @@ class Trainer:
                 clock.stepped()
                 report.step(step, clock, sum(batch.n_total for batch in group))
                 if wants_stop:
+                    self._guard.finish()  # weights that are not finite must not be saved
                     return True
         self._guard.finish()
         return False
@@ -266,9 +286,8 @@ class Trainer:
         if is_best:
             progress.best_val, progress.best_epoch = validation.loss, epoch
             self._best_table, self._best_metrics = validation.table, metrics
-        checkpoint = self._save_last({})
+        checkpoint = self._save({}, self._copies(epoch, is_best=is_best))
         if self._dist.is_main:
-            self._copy_last(epoch, is_best=is_best)
             self._tell(checkpoint, is_best=is_best)
             if is_best and self._on_best is not None and validation.table is not None:
                 self._on_best(epoch, validation.table)
@@ -297,26 +316,30 @@ class Trainer:
             **memory_metrics(self._dist.device),
         }
 
-    def _save_last(self, sums: Mapping[str, float]) -> Checkpoint:
-        """Write the last checkpoint on rank 0 and return it; every rank takes part."""
+    def _save(self, sums: Mapping[str, float], copies: Sequence[str] = ()) -> Checkpoint:
+        """Write copies and last checkpoint on rank 0 and return it; every rank takes part."""
         checkpoint = self.state.to_checkpoint(
             {**self._stage.describe(), "mlflow_run_id": self._tracker.run_id},
             sums=sums,
             steps_per_epoch=self._steps_per_epoch,
         )
         if self._dist.is_main:
-            write_checkpoint(self._path("last"), checkpoint)
+            # The last checkpoint tells of the best one, which must be there before it.
+            first, *others = (*copies, "last")
+            write_checkpoint(self._path(first), checkpoint)
+            for which in others:
+                with replacing(self._path(which)) as partial:
+                    shutil.copyfile(self._path(first), partial)
         # Without it, a rank could leave, and end the others, while the file is still being written.
         self._dist.barrier()
         return checkpoint
 
-    def _copy_last(self, epoch: int, *, is_best: bool) -> None:
+    def _copies(self, epoch: int, *, is_best: bool) -> list[str]:
+        """Return which checkpoints an epoch leaves beside the last one."""
         copies = ["best"] if is_best else []
         if epoch % self._run.checkpoint.save_interval == 0:
             copies.append(f"epoch_{epoch}")
-        for which in copies:
-            with replacing(self._path(which)) as partial:
-                shutil.copyfile(self._path("last"), partial)
+        return copies
 
     def _path(self, which: str) -> Path:
         return self._run.run_dir / checkpoint_file(self._kind, which)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from xec_pipeline.config.tasks import TaskConfig
+from xec_pipeline.config.tasks import TASK_NAMES, TaskConfig, TasksConfig
 from xec_pipeline.errors import ConfigError
 
 SMALLEST_TARGET: Final = 1e-3
@@ -116,6 +116,20 @@ def check_loss(task: str, config: TaskConfig) -> None:
             "regresses its logarithm, whose differences are relative already; use l1, smooth_l1, "
             "mse or gaussian_nll with it"
         )
+
+
+def validating(tasks: TasksConfig) -> TasksConfig:
+    """Return the tasks with the losses of a validation.
+
+    They are those of the training, but gaussian_nll is the plain likelihood: with beta > 0 it is no
+    proper score, and an epoch could seem better for a wrong uncertainty.
+    """
+    plain = {
+        name: tasks[name].model_copy(update={"loss_beta": 0.0})
+        for name in TASK_NAMES
+        if tasks[name].loss_fn == "gaussian_nll"
+    }
+    return tasks.model_copy(update=plain)
 
 
 def event_loss(outputs: Tensor, targets: Tensor, config: TaskConfig, units: TargetUnits) -> Tensor:

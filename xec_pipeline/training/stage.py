@@ -2,7 +2,8 @@
 
 import dataclasses
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -70,3 +71,11 @@ class Stage(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Return what checkpoints of this stage hold beside the state."""
+
+
+@runtime_checkable
+class ScalesTargets(Protocol):
+    """A stage whose network learns targets in units that were measured on the training events."""
+
+    def take_targets(self, statistics: Mapping[str, Any], path: Path) -> None:
+        """Use the units of the checkpoint `path` instead, which its weights have learned."""

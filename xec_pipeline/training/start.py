@@ -1,14 +1,18 @@
 """Where a training begins: afresh, or from a checkpoint; and what may not be overwritten."""
 
+import glob
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from xec_pipeline.config.file_names import (
     checkpoint_file,
     encoder_file,
+    raw_onnx_file,
     sensor_predictions_file,
 )
+from xec_pipeline.config.tasks import TASK_NAMES
 from xec_pipeline.errors import CheckpointError, ConfigError, OutputError
 from xec_pipeline.training.checkpoint import (
     Checkpoint,
@@ -18,10 +22,26 @@ from xec_pipeline.training.checkpoint import (
     read_content,
 )
 from xec_pipeline.training.compatibility import Transfer, transfer
-from xec_pipeline.training.state import TrainedRun
+from xec_pipeline.training.state import TrainedRun, is_within
 from xec_pipeline.training.transfer import PretrainedEncoder, read_encoder
 
 _log = logging.getLogger(__name__)
+
+
+class GoingOn(NamedTuple):
+    """Where a training goes on.
+
+    Attributes
+    ----------
+    checkpoint, path
+        The state, and its file.
+    is_own
+        Whether it is the run's own state, found there by itself; else it was asked for.
+    """
+
+    checkpoint: Checkpoint
+    path: Path
+    is_own: bool = False
 
 
 def choose_encoder(
@@ -62,13 +82,14 @@ def choose_start(
     encoder: PretrainedEncoder | None = None,
     auto_resume: bool = False,
     overwrite: bool = False,
-) -> tuple[Checkpoint, Path] | None:
+) -> GoingOn | None:
     """Return the checkpoint to go on from, or None to begin afresh.
 
     Parameters
     ----------
     run
-        Configuration; its `checkpoint.resume_from` wins over all else, if it is no encoder.
+        Configuration; its `checkpoint.resume_from`, if it is no encoder, wins over all else but the
+        run's own checkpoint that was itself begun from there.
     kind
         What is to be trained.
     data
@@ -79,7 +100,7 @@ def choose_start(
         Go on from the run's own last checkpoint if it has the same configuration and data. A
         complete training is taken as it is, or begun again with `overwrite`.
     overwrite
-        Begin afresh where nothing can be resumed, although the folder holds checkpoints.
+        Begin afresh, or from another folder's checkpoint, although the folder holds checkpoints.
 
     Raises
     ------
@@ -90,17 +111,19 @@ def choose_start(
     OutputError
         If the folder holds checkpoints that would be overwritten without leave.
     """
-    if run.checkpoint.resume_from is not None and encoder is None:
-        return _asked_for(run, kind, Path(run.checkpoint.resume_from))
-    if not existing_checkpoints(run.run_dir, kind):
-        return None
+    source = run.checkpoint.resume_from if encoder is None else None
+    asked = None if source is None else Path(source)
     last = run.run_dir / checkpoint_file(kind, "last")
+    holds_checkpoints = bool(existing_checkpoints(run.run_dir, kind))
     reason = f"{run.run_dir} holds checkpoints of an earlier training"
-    if auto_resume:
+    if holds_checkpoints and auto_resume:
         own, reason = _own(run, kind, data, encoder)
         if own is not None and not (overwrite and _is_complete(own, run)):
-            return own, last
-    if overwrite:
+            return GoingOn(own, last, is_own=True)
+    is_free = overwrite or not holds_checkpoints
+    if asked is not None and (is_free or is_within(asked, run.run_dir)):
+        return _asked_for(run, kind, asked)
+    if is_free:
         return None
     raise OutputError(
         f"{reason}; give --overwrite to begin again, --resume_from {last} to go on, "
@@ -113,22 +136,44 @@ def existing_checkpoints(run_dir: Path, kind: str) -> list[Path]:
     return sorted(run_dir.glob(checkpoint_file(kind, "*")))
 
 
-def clear_run(run_dir: Path, run_name: str, kind: str) -> None:
-    """Remove what an earlier training of this kind wrote after its epochs from a run's folder.
+def clear_run(run_dir: Path, run_name: str, kind: str, onnx: str | None = None) -> None:
+    """Remove what an earlier training of this kind, and its weights, left in a run's folder.
 
-    Files of other kinds of runs with the same name stay.
+    Files of other kinds of runs with the same name stay, and so do the tables of baselines, which
+    need no weights.
+
+    Parameters
+    ----------
+    run_dir, run_name
+        The run's folder and name.
+    kind
+        What is trained.
+    onnx
+        File name of a regressor's exported model, if it is exported.
     """
-    patterns = {
-        "regressor": (f"predictions_*_{run_name}_ep*.csv",),
+    made = {
+        "regressor": _tables_and_figures(run_name),
         "mae": (encoder_file("*"), sensor_predictions_file("*")),
     }
     stale = existing_checkpoints(run_dir, kind)
-    for pattern in patterns.get(kind, ()):
+    for pattern in made.get(kind, ()):
         stale += sorted(run_dir.glob(pattern))
+    if kind == "regressor" and onnx is not None:
+        models = (run_dir / onnx, run_dir / raw_onnx_file(onnx))
+        stale += [path for path in models if path.is_file()]
     for path in stale:
         path.unlink(missing_ok=True)
     if stale:
         _log.info("%s: removed %d files of an earlier training", run_dir, len(stale))
+
+
+def _tables_and_figures(run_name: str) -> tuple[str, ...]:
+    """Return patterns of the files that a regressor's predictions, and what shows them, are in."""
+    name = glob.escape(run_name)
+    heads = [f"predictions_{each}_{name}" for each in (*TASK_NAMES, "meta")]
+    heads += [f"resolution_{each}_{name}" for each in (*TASK_NAMES, "table")]
+    patterns = [f"{head}{tail}" for head in heads for tail in (".*", "_*")]
+    return (*patterns, *(f"test/{pattern}" for pattern in patterns))
 
 
 def _encoder_of_run(path: Path) -> PretrainedEncoder:
@@ -140,7 +185,7 @@ def _encoder_of_run(path: Path) -> PretrainedEncoder:
     return read_encoder(path)
 
 
-def _asked_for(run: TrainedRun, kind: str, path: Path) -> tuple[Checkpoint, Path]:
+def _asked_for(run: TrainedRun, kind: str, path: Path) -> GoingOn:
     content = read_content(path)
     if transfer(kind_of(content), kind, path) is not Transfer.FULL:
         raise CheckpointError(
@@ -152,7 +197,7 @@ def _asked_for(run: TrainedRun, kind: str, path: Path) -> tuple[Checkpoint, Path
             f"{path} has {checkpoint.epoch} epochs and training.epochs is {run.training.epochs}: "
             "nothing is left to train; raise --epochs, or give --reset_epoch"
         )
-    return checkpoint, path
+    return GoingOn(checkpoint, path)
 
 
 def _own(
@@ -169,7 +214,9 @@ def _own(
     if dict(checkpoint.data) != dict(data):
         return None, f"{path} was made with other events"
     begun_with = (checkpoint.encoder_source or {}).get("tensor_digest")
-    if begun_with != (encoder.digest if encoder is not None else None):
+    # With a checkpoint to go on from, the encoder came with that.
+    came_along = encoder is None and run.checkpoint.resume_from is not None
+    if not came_along and begun_with != (encoder.digest if encoder is not None else None):
         return None, f"{path} began with another encoder"
     return checkpoint, ""
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from xec_pipeline.config.file_names import checkpoint_file
 from xec_pipeline.config.output import CheckpointConfig
 from xec_pipeline.config.training import TrainingConfig
 from xec_pipeline.errors import CheckpointError
@@ -180,8 +181,28 @@ class TrainState:
             rng_state=tuple(self._dist.gather(rng_state(self._dist.device))),
         )
 
-    def resume(self, checkpoint: Checkpoint, path: Path, *, steps_per_epoch: int) -> None:
-        """Go on from `checkpoint` as `checkpoint.{reset_epoch, refresh_lr}` say.
+    def resume(
+        self,
+        checkpoint: Checkpoint,
+        path: Path,
+        *,
+        steps_per_epoch: int,
+        val_data: str | None = None,
+        is_own: bool = False,
+    ) -> None:
+        """Go on from `checkpoint`.
+
+        Parameters
+        ----------
+        checkpoint, path
+            The state, and its file.
+        steps_per_epoch
+            Optimizer steps of an epoch now.
+        val_data
+            Data version of the validation events now.
+        is_own
+            Whether the run itself was broken off there. Then it goes on as it was; else
+            `checkpoint.{reset_epoch, refresh_lr}` say what is taken over.
 
         Raises
         ------
@@ -190,14 +211,16 @@ class TrainState:
         """
         load_weights(self.model, checkpoint.model_state_dict, path)
         self.encoder_source = checkpoint.encoder_source
-        if self._run.checkpoint.reset_epoch:
+        if self._run.checkpoint.reset_epoch and not is_own:
             self._restart_average()
             return
         self._resume_average(checkpoint, path)
         self._resume_objective(checkpoint, path)
         self._resume_optimizer(checkpoint, path)
         self._resume_progress(checkpoint, steps_per_epoch)
-        self._resume_schedule(checkpoint, path)
+        if not self._has_best(checkpoint, path, val_data):
+            self.progress.best_val, self.progress.best_epoch = float("inf"), 0
+        self._resume_schedule(checkpoint, path, refresh=not is_own)
 
     def _restart_average(self) -> None:
         if self.ema is not None:
@@ -243,6 +266,12 @@ class TrainState:
         for group, options in zip(self.optimizer.param_groups, own, strict=True):
             group.update(options)
 
+    def _has_best(self, checkpoint: Checkpoint, path: Path, val_data: str | None) -> bool:
+        """Return whether the best epoch is in the run's folder and was found on these events."""
+        folder = self._run.run_dir
+        best = folder / checkpoint_file(checkpoint.kind, "best")
+        return is_within(path, folder) and best.exists() and checkpoint.data.get("val") == val_data
+
     def _resume_progress(self, checkpoint: Checkpoint, steps_per_epoch: int) -> None:
         self.progress = Progress(
             epoch=checkpoint.epoch,
@@ -263,8 +292,8 @@ class TrainState:
             self.sums = EpochSums.restored(checkpoint.epoch_sums, self._dist.device)
         restore_rng_state(checkpoint.rng_state[self._dist.rank], self._dist.device)
 
-    def _resume_schedule(self, checkpoint: Checkpoint, path: Path) -> None:
-        if self._run.checkpoint.refresh_lr:
+    def _resume_schedule(self, checkpoint: Checkpoint, path: Path, *, refresh: bool) -> None:
+        if refresh and self._run.checkpoint.refresh_lr:
             begun = self.progress.epoch + self.progress.step / max(checkpoint.steps_per_epoch, 1)
             self.schedule = Schedule(self._run.training, start_epoch=begun)
             return
@@ -282,3 +311,8 @@ class TrainState:
                 "the learning rate goes on as before, not as configured now; "
                 "--refresh_lr begins the configured schedule"
             )
+
+
+def is_within(path: Path, run_dir: Path) -> bool:
+    """Return whether a checkpoint lies in a run's folder itself."""
+    return path.resolve().parent == run_dir.resolve()

@@ -146,7 +146,7 @@ def _fit(
                 run, stage, table, epoch=epoch, suffix=f"_ep{epoch}"
             ),
         )
-        return fit(trainer, found, reporter, run.run_dir / _BEST)
+        return fit(trainer, found, reporter)
 
 
 def _best_table(

@@ -5,21 +5,19 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
-import torch
 from torch import nn
 
 from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.data.shards import ShardSet, ensure_shards
 from xec_pipeline.errors import ConfigError, XecError
-from xec_pipeline.training.checkpoint import Checkpoint
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.loop import FitResult, Trainer
 from xec_pipeline.training.reporting import Reporter, SilentReporter, TerminalReporter
-from xec_pipeline.training.start import choose_start, clear_run
+from xec_pipeline.training.start import GoingOn, choose_start, clear_run
+from xec_pipeline.training.state import is_within
 from xec_pipeline.training.tracking import Tracker, open_tracker
 from xec_pipeline.training.transfer import PretrainedEncoder
 from xec_pipeline.workers.pipes import Report, open_report
@@ -27,7 +25,7 @@ from xec_pipeline.workers.pipes import Report, open_report
 AnyRun: TypeAlias = RegressorRun | MaeRun
 UNITS: Final = "energy MeV, time ns, position cm, angle deg"
 """Of all metrics of a training, as a tag of its MLflow run."""
-Found: TypeAlias = tuple[Checkpoint, Path] | None
+Found: TypeAlias = GoingOn | None
 """Checkpoint to go on from and its file; None to begin afresh."""
 
 
@@ -136,20 +134,17 @@ def begin(
         overwrite=overwrite,
     )
     dist.barrier()  # all ranks have looked before one of them removes anything
-    if found is None and dist.is_main:
-        clear_run(run.run_dir, run.name, kind)
-    if dist.device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
+    if dist.is_main and (found is None or not is_within(found.path, run.run_dir)):
+        onnx = run.export.onnx if isinstance(run, RegressorRun) else None
+        clear_run(run.run_dir, run.name, kind, onnx)
     return found
 
 
-def fit(trainer: Trainer, found: Found, reporter: Reporter, best: Path) -> FitResult:
-    """Train, going on from `found` if there is something; `best` is the run's best checkpoint."""
+def fit(trainer: Trainer, found: Found, reporter: Reporter) -> FitResult:
+    """Train, going on from `found` if there is something."""
     if found is not None:
-        trainer.resume(*found)
+        trainer.resume(found.checkpoint, found.path, is_own=found.is_own)
         done = trainer.state.progress
-        if not best.exists():  # it is in another run's folder: this run needs one of its own
-            done.best_val, done.best_epoch = float("inf"), 0
         reporter.log(f"going on from {found[1]} after {done.epoch} epochs, {done.step} steps")
     return trainer.fit()
 

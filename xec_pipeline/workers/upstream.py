@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from xec_pipeline.errors import CheckpointError
-from xec_pipeline.training.checkpoint import Checkpoint
+from xec_pipeline.training.start import GoingOn
 from xec_pipeline.training.transfer import PretrainedEncoder
 
 
@@ -15,7 +15,7 @@ def recorded_path(extras: Mapping[str, Any]) -> Path | None:
 
 
 def require_recorded(
-    extras: Mapping[str, Any], present: PretrainedEncoder | tuple[Checkpoint, Path] | None
+    extras: Mapping[str, Any], present: PretrainedEncoder | GoingOn | None
 ) -> None:
     """Refuse an encoder that is not the one Dagster shows as the regressor's origin.
 
@@ -37,7 +37,10 @@ def require_recorded(
     if isinstance(present, PretrainedEncoder):
         path, version = present.path, str(present.digest)
     else:
-        path, version = present[1], str((present[0].encoder_source or {}).get("tensor_digest"))
+        path, version = (
+            present.path,
+            str((present.checkpoint.encoder_source or {}).get("tensor_digest")),
+        )
     expected = extras["encoder"]["data_version"]
     if version != expected:
         raise CheckpointError(

@@ -1,10 +1,13 @@
 import math
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
+from xec_pipeline.atomic import replacing
 from xec_pipeline.errors import TrainingDivergedError
+from xec_pipeline.training import checkpoint, loop
 from xec_pipeline.training.checkpoint import load_checkpoint
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.guard import StopSignal
@@ -119,10 +122,40 @@ def test_asked_to_stop_it_finishes_the_step_and_saves(tmp_path: Path):
 
 
 def test_sigterm_is_a_wish_to_stop():
-    import os
-    import signal
-
+    # Others may have changed it: running a Dagster job in this process gives it SIGINT's handler.
+    before = signal.getsignal(signal.SIGTERM)
     with StopSignal() as stop:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)  # to this thread: it has come when the call returns
         assert stop.requested
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_the_last_checkpoint_never_tells_of_a_best_one_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    stage = LinearStage(X, Y, [7])
+    stage.validation_losses = [3.0, 1.0]
+    names: list[str] = []
+
+    def logged(path: Path):
+        names.append(path.name)
+        return replacing(path)
+
+    monkeypatch.setattr(loop, "replacing", logged)
+    monkeypatch.setattr(checkpoint, "replacing", logged)
+    fit(stage, tmp_path)
+    first, second = names[:2], names[2:]
+    assert first == ["checkpoint_best.pth", "checkpoint_last.pth"]
+    assert second == ["checkpoint_best.pth", "checkpoint_epoch_2.pth", "checkpoint_last.pth"]
+
+
+def test_a_late_look_keeps_bad_weights_from_being_saved_on_a_stop(tmp_path: Path):
+    stop = StopSignal()
+    stop.requested = True
+    stage = LinearStage(X.clone(), Y, [4, 3])
+    stage.x[5] = float("nan")
+    made, _ = trainer(stage, tmp_path, stop=stop)
+    made._guard._is_late = True  # as on a GPU: the stop is seen after the second step was made
+    with pytest.raises(TrainingDivergedError, match="epoch 1, step 2"):
+        made.fit()
+    assert not (tmp_path / "tiny" / "checkpoint_last.pth").exists()

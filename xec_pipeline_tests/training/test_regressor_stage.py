@@ -56,6 +56,19 @@ def test_time_is_learned_relative_and_stored_absolute(tiny_shards: ShardSet, tra
     assert np.abs(table["pred_timing"] - table["true_timing"]).max() < 5
 
 
+def test_validation_takes_the_likelihood_as_it_is(tiny_shards: ShardSet, tmp_path: Path):
+    found, trained_with = [], []
+    for beta in (0.0, 0.9):
+        nll = {"enabled": True, "loss_fn": "gaussian_nll", "loss_beta": beta}
+        stage = stage_of(tiny_run(tmp_path, tasks={"energy": nll}), tiny_shards)
+        stage.model.eval()
+        found.append(stage.validate(stage.model).metrics["val/loss_energy"])
+        losses = stage.event_losses(stage.model, next(stage.batches(1, 0)))
+        trained_with.append(float(losses.detach().sum()))
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+    assert trained_with[0] != pytest.approx(trained_with[1], rel=1e-6)
+
+
 def test_events_without_a_target_contribute_nothing_to_its_task(
     half_labelled: ShardSet, tmp_path: Path
 ):
@@ -63,7 +76,7 @@ def test_events_without_a_target_contribute_nothing_to_its_task(
     assert stage.n_events == 11
     batch = next(stage.batches(1, 0))
     inputs = stage._normalizer.from_ns(batch.npho_BS, batch.time_ns_BS)
-    losses = stage._task_losses(stage.model(inputs), batch)
+    losses = stage._task_losses(stage.model(inputs), batch, stage._run.tasks)
     assert (losses["energy"] == 0).tolist() == (batch.index_B < 6).tolist()
     assert (losses["uvwFI"] > 0).all()
     stage.event_losses(stage.model, batch).sum().backward()

@@ -1,5 +1,6 @@
 """A training that is broken off and taken up again ends like one that was not."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.guard import StopSignal
 from xec_pipeline.training.loop import Trainer
 from xec_pipeline.training.reporting import SilentReporter
+from xec_pipeline.training.stages.regressor import RegressorStage
 from xec_pipeline.training.start import choose_start, clear_run
+from xec_pipeline.training.state import TrainState
 from xec_pipeline_tests.training.linear_stage import LinearStage
 from xec_pipeline_tests.training.tiny import (
     Curve,
@@ -154,6 +157,89 @@ def test_weights_of_another_network_are_refused(
         fit(run, tiny_shards)
 
 
+def test_the_best_of_another_folder_is_not_the_best_of_this_run(
+    tmp_path: Path, tiny_shards: ShardSet, trained: Fitted
+):
+    run = resumed_run(trained, tmp_path, 4)
+    path = trained.trainer._run.run_dir / "checkpoint_last.pth"
+    # A loss that is never reached again, as after a training with other options.
+    checkpoint = dataclasses.replace(load_checkpoint(path), best_val=-99.0, best_epoch=3)
+    stage = RegressorStage(run, DistContext(), tiny_shards, tiny_shards)
+    made = Trainer(stage, run, DistContext(), reporter=SilentReporter(), tracker=Curve())
+    made.resume(checkpoint, path)
+    assert made.fit().best_epoch == 4
+    assert load_checkpoint(tmp_path / "tiny" / "checkpoint_best.pth").epoch == 4
+
+
+def test_a_best_epoch_counts_only_on_the_same_validation_events(tmp_path: Path):
+    run = tiny_run(tmp_path)
+    stage = LinearStage(X, X[:, 0], [23])
+    saved = TrainState(stage.model, run, DistContext()).to_checkpoint(
+        {"kind": "regressor", "data": DATA}, sums={}, steps_per_epoch=1
+    )
+    saved = dataclasses.replace(saved, best_val=1.0, best_epoch=1, epoch=1)
+    found = []
+    for val, has_best in (("v", False), ("v", True), ("other", True)):
+        if has_best:
+            write_checkpoint(tmp_path / "tiny" / "checkpoint_best.pth", saved)
+        state = TrainState(stage.model, run, DistContext())
+        state.resume(saved, last(tmp_path), steps_per_epoch=1, val_data=val)
+        found.append(state.progress.best_epoch)
+    assert found == [0, 1, 0]
+
+
+def test_targets_keep_the_units_that_the_weights_have_learned(
+    tmp_path: Path, tiny_shards: ShardSet, trained: Fitted
+):
+    run = resumed_run(trained, tmp_path, 4, reset_epoch=True)
+    path = trained.trainer._run.run_dir / "checkpoint_last.pth"
+    checkpoint = load_checkpoint(path)
+    measured = {**checkpoint.target_statistics}
+    measured["energy"] = {**measured["energy"], "mean": [12.5]}
+    stage = RegressorStage(run, DistContext(), tiny_shards, tiny_shards)
+    made = Trainer(stage, run, DistContext(), reporter=SilentReporter(), tracker=Curve())
+    made.resume(dataclasses.replace(checkpoint, target_statistics=measured), path)
+    assert stage.describe()["target_statistics"] == measured
+    measured["energy"] = {**measured["energy"], "log": True}
+    with pytest.raises(CheckpointError, match=r"tasks\.energy\.log_transform is True in the file"):
+        made.resume(dataclasses.replace(checkpoint, target_statistics=measured), path)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"normalization": {"npho_scale": 1.5}}, r"normalization\.npho_scale is 20000\.0 in the"),
+        ({"model": {"layout": "legacy"}}, r"model\.layout is physical in the file, legacy in"),
+    ],
+)
+def test_other_inputs_are_refused(
+    tmp_path: Path, tiny_shards: ShardSet, trained: Fitted, changes, expected: str, reset
+):
+    path = trained.trainer._run.run_dir / "checkpoint_last.pth"
+    options = {"resume_from": str(path), "reset_epoch": reset}
+    run = tiny_run(tmp_path, checkpoint=options, training={"epochs": 9}, **changes)
+    with pytest.raises(CheckpointError, match=expected):
+        fit(run, tiny_shards)
+
+
+@pytest.mark.parametrize("is_own", [False, True])
+def test_options_of_resuming_are_for_what_was_asked_for(
+    tmp_path: Path, tiny_shards: ShardSet, trained: Fitted, is_own
+):
+    path = trained.trainer._run.run_dir / "checkpoint_last.pth"
+    checkpoint = load_checkpoint(path)
+    epochs, starts = [], []
+    for options in ({"reset_epoch": True}, {"refresh_lr": True}):
+        run = resumed_run(trained, tmp_path, 5, **options)
+        state = TrainState(trained.trainer._stage.model, run, DistContext())
+        state.resume(checkpoint, path, steps_per_epoch=6, is_own=is_own)
+        epochs.append(state.progress.epoch)
+        starts.append(state.schedule.state_dict() == checkpoint.scheduler_state_dict)
+    assert epochs == ([3, 3] if is_own else [0, 3])
+    assert starts[1] == is_own
+
+
 DATA = {"train": "t", "val": "v"}
 
 
@@ -199,10 +285,56 @@ class TestStart:
         with pytest.raises(ConfigError, match=r"has 3 epochs and training.epochs is 3"):
             choose_start(run, "regressor", DATA)
 
+    def test_another_folders_checkpoint_does_not_overwrite_without_leave(self, tmp_path: Path):
+        self.saved(tmp_path)
+        self.saved(tmp_path / "other")
+        source = last(tmp_path / "other")
+        run = tiny_run(tmp_path, checkpoint={"resume_from": str(source)})
+        with pytest.raises(OutputError, match="give --overwrite to begin again"):
+            choose_start(run, "regressor", DATA)
+        found = choose_start(run, "regressor", DATA, overwrite=True)
+        assert found is not None
+        assert (found.path, found.is_own) == (source, False)
+
+    def test_what_began_from_another_folder_goes_on_by_itself(self, tmp_path: Path):
+        self.saved(tmp_path / "other", encoder_source={"tensor_digest": "abc"})
+        run = tiny_run(tmp_path, checkpoint={"resume_from": str(last(tmp_path / "other"))})
+        begun = choose_start(run, "regressor", DATA, auto_resume=True)
+        assert begun is not None
+        assert not begun.is_own
+        source = begun.checkpoint.encoder_source
+        self.saved(tmp_path, config_digest=run.digest(), encoder_source=source)
+        found = choose_start(run, "regressor", DATA, auto_resume=True, overwrite=True)
+        assert found is not None
+        assert (found.path, found.is_own) == (last(tmp_path), True)
+
     def test_clearing_keeps_what_is_not_of_the_training(self, tmp_path: Path):
         folder = tmp_path / "tiny"
-        folder.mkdir()
-        for name in ("checkpoint_best.pth", "predictions_energy_tiny_ep3.csv", "notes.txt"):
+        kept = (
+            "baseline_mean_energy_tiny.csv",
+            "mae_checkpoint_best.pth",
+            "mae_encoder_best.pth",
+            "mae_predictions_epoch_1.root",
+            "notes.txt",
+            "predictions_energy_tinylike.csv",
+            "test/baseline_mean_energy_tiny.csv",
+        )
+        stale = (
+            "checkpoint_best.pth",
+            "model.onnx",
+            "model_raw.onnx",
+            "predictions_energy_tiny.csv",
+            "predictions_energy_tiny_ep3.csv",
+            "predictions_meta_tiny.json",
+            "resolution_energy_tiny.json",
+            "resolution_energy_tiny.pdf",
+            "resolution_table_tiny.md",
+            "test/predictions_energy_tiny.csv",
+            "test/resolution_energy_tiny_ep3.pdf",
+        )
+        (folder / "test").mkdir(parents=True)
+        for name in (*kept, *stale):
             (folder / name).touch()
-        clear_run(folder, "tiny", "regressor")
-        assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+        clear_run(folder, "tiny", "regressor", "model.onnx")
+        left = (path for path in folder.rglob("*") if path.is_file())
+        assert sorted(str(path.relative_to(folder)) for path in left) == sorted(kept)

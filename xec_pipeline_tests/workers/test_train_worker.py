@@ -16,6 +16,7 @@ from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.evaluation.tables import read_prediction_csvs
 from xec_pipeline.training.checkpoint import Checkpoint, load_checkpoint
 from xec_pipeline.training.distributed import DistContext
+from xec_pipeline.training.start import GoingOn
 from xec_pipeline.workers import training
 from xec_pipeline.workers.train import main
 from xec_pipeline_tests.training.tiny import tiny_tree
@@ -99,7 +100,7 @@ def test_an_mlflow_run_is_continued_unless_a_new_one_is_wanted(
     before = Checkpoint(kind="regressor", model_state_dict={}, mlflow_run_id="abc")
     run = validate(RegressorRun, tiny_tree(tmp_path), "tiny")
     new = run.checkpoint.model_copy(update={"new_mlflow_run": True})
-    found = (before, tmp_path / "checkpoint_last.pth")
+    found = GoingOn(before, tmp_path / "checkpoint_last.pth")
     training.open_tracker_for(run, DistContext(), found)
     training.open_tracker_for(run.model_copy(update={"checkpoint": new}), DistContext(), found)
     training.open_tracker_for(run, DistContext(), None)

@@ -5,6 +5,7 @@ import pytest
 from xec_pipeline.errors import CheckpointError
 from xec_pipeline.models.regressor import build_regressor
 from xec_pipeline.training.checkpoint import Checkpoint, write_checkpoint
+from xec_pipeline.training.start import GoingOn
 from xec_pipeline.training.transfer import read_encoder
 from xec_pipeline.workers.upstream import recorded_path, require_recorded
 from xec_pipeline_tests.training.tiny import tiny_run
@@ -28,7 +29,7 @@ def test_the_recorded_encoder_is_accepted(encoder, tmp_path):
     assert recorded_path(extras) == encoder.path
     require_recorded(extras, encoder)
     went_on = Checkpoint(kind="regressor", model_state_dict={}, encoder_source=encoder.source)
-    require_recorded(extras, (went_on, tmp_path / "checkpoint_last.pth"))
+    require_recorded(extras, GoingOn(went_on, tmp_path / "checkpoint_last.pth"))
     require_recorded(extras, None)
 
 
@@ -43,4 +44,4 @@ def test_another_encoder_is_refused(encoder, tmp_path):
         require_recorded(extras, encoder)
     scratch = Checkpoint(kind="regressor", model_state_dict={})
     with pytest.raises(CheckpointError, match=r"checkpoint_last.pth: its .* version None"):
-        require_recorded(extras, (scratch, tmp_path / "checkpoint_last.pth"))
+        require_recorded(extras, GoingOn(scratch, tmp_path / "checkpoint_last.pth"))

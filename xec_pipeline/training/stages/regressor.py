@@ -1,6 +1,7 @@
 """The regressor as a stage: its events and targets, its objective, its validation."""
 
 from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -9,15 +10,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xec_pipeline.config.run import RegressorRun
+from xec_pipeline.config.tasks import TasksConfig
 from xec_pipeline.data.dataset import Batch, EventBatches
 from xec_pipeline.data.shard_set import ShardSet
+from xec_pipeline.errors import CheckpointError
 from xec_pipeline.models.input_norm import InputNormalizer
 from xec_pipeline.models.regressor import build_regressor
 from xec_pipeline.models.target_scaling import TargetScaling
 from xec_pipeline.revision import git_revision
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.loss_balance import balanced, build_balance
-from xec_pipeline.training.losses import TargetUnits, check_loss, event_loss
+from xec_pipeline.training.losses import TargetUnits, check_loss, event_loss, validating
 from xec_pipeline.training.metrics import task_metrics
 from xec_pipeline.training.network import mixed_precision
 from xec_pipeline.training.seeding import seed_weights
@@ -70,7 +73,8 @@ class RegressorStage:
     truth for the task. An event's share is therefore weight / (labelled fraction) times its loss,
     and 0 for a task of which it knows nothing. Learned weights (`LossBalance`) and the weights of
     events act in training only: validation always takes the given weights of the tasks and counts
-    all events alike, so that its loss can be compared between epochs.
+    all events alike, so that its loss can be compared between epochs. For the same reason it takes
+    gaussian_nll with beta = 0, the plain likelihood, whatever beta the training has.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class RegressorStage:
         for task in run.tasks.active:
             check_loss(task, run.tasks[task])
         self._train, self._val = select_events(train, run), select_events(val, run)
+        self._scored = validating(run.tasks)
         self.scaling = TargetScaling.from_targets(self._train.chosen_targets(), run.tasks)
         self.scaling.to(dist.device)
         self._normalizer = InputNormalizer(run.normalization).to(dist.device)
@@ -132,7 +137,7 @@ class RegressorStage:
             outputs = network(inputs)
         shares = {
             task: loss / self._labelled_shares[task]
-            for task, loss in self._task_losses(outputs, batch).items()
+            for task, loss in self._task_losses(outputs, batch, self._run.tasks).items()
         }
         if _WEIGHT in batch.targets:
             shares = {task: share * batch.targets[_WEIGHT] for task, share in shares.items()}
@@ -147,7 +152,7 @@ class RegressorStage:
         parts: list[Mapping[str, Tensor]] = []
         for batch in self._val_batches.epoch(shuffle=False):
             outputs = model(self._normalizer.from_ns(batch.npho_BS, batch.time_ns_BS))
-            for task, loss in self._task_losses(outputs, batch).items():
+            for task, loss in self._task_losses(outputs, batch, self._scored).items():
                 losses[task] += float(loss.sum(dtype=torch.float64))
             parts.append({"index": batch.index_B, **self._restored(outputs)})
         means = self._validation_means(losses)
@@ -159,6 +164,24 @@ class RegressorStage:
         if self.objective is not None:
             metrics |= self.objective.metrics()
         return Validation(loss=total, metrics=metrics | self._physics(table), table=table)
+
+    def take_targets(self, statistics: Mapping[str, Any], path: Path) -> None:
+        """Standardize targets as the network of checkpoint `path` has learned them.
+
+        Raises
+        ------
+        CheckpointError
+            If the file does not say how, or a target was regressed as a logarithm in one only.
+        """
+        for task in self._run.tasks.active:
+            if task not in statistics:
+                raise CheckpointError(f"{path}: no target statistics of task '{task}'")
+            log, own = bool(statistics[task]["log"]), self._run.tasks[task].log_transform
+            if log != own:
+                raise CheckpointError(
+                    f"{path}: tasks.{task}.log_transform is {log} in the file, {own} in the run"
+                )
+        self.scaling = TargetScaling(statistics).to(self._dist.device)
 
     def event_names(self, events: Sequence[int]) -> list[str]:
         """Return run, event and place in the file of training events."""
@@ -201,7 +224,9 @@ class RegressorStage:
             return npho
         return npho.masked_fill(torch.rand_like(npho) < rate, float("nan"))
 
-    def _task_losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def _task_losses(
+        self, outputs: Mapping[str, Tensor], batch: Batch, tasks: TasksConfig
+    ) -> dict[str, Tensor]:
         """Return the loss of each event by task, (B,), 0 where the event has no truth for it."""
         losses = {}
         for task, output in outputs.items():
@@ -209,7 +234,7 @@ class RegressorStage:
             has_truth = torch.isfinite(target).all(dim=1)
             # A placeholder keeps NaN out of the gradient of events that do not count.
             target = torch.where(has_truth[:, None], target, 0.0)
-            loss = event_loss(output, target, self._run.tasks[task], self._units(task))
+            loss = event_loss(output, target, tasks[task], self._units(task))
             losses[task] = torch.where(has_truth, loss, 0.0)
         return losses
 
