@@ -136,6 +136,8 @@ def start_from_env() -> DistContext:
     device = torch.device("cuda", local_rank) if has_gpu else torch.device("cpu")
     if has_gpu:
         torch.cuda.set_device(device)
+        # Inputs and first layers are promised in float32; TF32 keeps ten bits of the times.
+        torch.backends.cudnn.allow_tf32 = False
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return DistContext(device=device)
     # Objects (tables, error reports) travel over gloo also when gradients travel over nccl.
