@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -49,12 +50,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     command = _module(args.command)
     try:
-        return int(command.run(args))
+        status = int(command.run(args))
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except XecError as error:
         if args.verbose:
             raise
         sys.stderr.write(f"xec {args.command}: {error}\n")
         return 2
+    return status
 
 
 if __name__ == "__main__":
