@@ -17,8 +17,11 @@ from xec_pipeline.export.graph import ExportGraph
 PARITY_BATCHES: Final = (1, 2, 7)
 """Batch sizes to try: a graph that was traced with one may be frozen to it."""
 PARITY_EVENTS: Final = 64
-TOLERANCE: Final = 1e-4
-"""Largest |ONNX - torch| over the spread of the target: 1e-4 is 1.3 keV, 0.05 ps or 0.04 mm."""
+TOLERANCE: Final = 3e-4
+"""Largest |ONNX - torch| over the spread of the target: 3e-4 is 4 keV, 0.15 ps or 0.12 mm.
+
+Both compute in float32 and sum in different orders; 6e-5 was seen on trained weights.
+"""
 
 _log = logging.getLogger(__name__)
 
