@@ -146,7 +146,7 @@ def _fit(
                 run, stage, table, epoch=epoch, suffix=f"_ep{epoch}"
             ),
         )
-        return fit(trainer, found, reporter)
+        return fit(trainer, run, "regressor", dist, found, reporter)
 
 
 def _best_table(

@@ -96,7 +96,7 @@ def train(
             stop=stop,
             on_epoch=files.after_epoch,
         )
-        result = fit(trainer, found, reporter)
+        result = fit(trainer, run, "mae", dist, found, reporter)
         if result.was_stopped:
             close_as("KILLED")
             report.log(f"stopped in epoch {result.epoch + 1}; --auto_resume goes on from there")

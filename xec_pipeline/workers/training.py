@@ -120,10 +120,7 @@ def begin(
     auto_resume: bool = False,
     overwrite: bool = False,
 ) -> Found:
-    """Return the checkpoint to go on from; without one, the run's folder is made ready.
-
-    See `choose_start` for what is raised.
-    """
+    """Return the checkpoint to go on from; see `choose_start` for what is raised."""
     train, val = shards
     found = choose_start(
         run,
@@ -134,18 +131,24 @@ def begin(
         overwrite=overwrite,
     )
     dist.barrier()  # all ranks have looked before one of them removes anything
-    if dist.is_main and (found is None or not is_within(found.path, run.run_dir)):
-        onnx = run.export.onnx if isinstance(run, RegressorRun) else None
-        clear_run(run.run_dir, run.name, kind, onnx)
     return found
 
 
-def fit(trainer: Trainer, found: Found, reporter: Reporter) -> FitResult:
-    """Train, going on from `found` if there is something."""
+def fit(
+    trainer: Trainer, run: AnyRun, kind: str, dist: DistContext, found: Found, reporter: Reporter
+) -> FitResult:
+    """Train, going on from `found` if there is something.
+
+    What an earlier training left in the run's folder goes only now, when configuration, events and
+    checkpoint have all been accepted.
+    """
     if found is not None:
         trainer.resume(found.checkpoint, found.path, is_own=found.is_own)
         done = trainer.state.progress
         reporter.log(f"going on from {found[1]} after {done.epoch} epochs, {done.step} steps")
+    if dist.is_main and (found is None or not is_within(found.path, run.run_dir)):
+        onnx = run.export.onnx if isinstance(run, RegressorRun) else None
+        clear_run(run.run_dir, run.name, kind, onnx)
     return trainer.fit()
 
 

@@ -66,6 +66,15 @@ def test_a_folder_with_checkpoints_is_only_overwritten_on_request(
     assert not list(path.parent.glob("*.csv"))
 
 
+def test_a_start_that_fails_keeps_what_the_folder_holds(tmp_path: Path, words: list[str]):
+    assert main([*words, "--epochs", "1"]) == 0
+    folder = tmp_path / "artifacts" / "tiny"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    nothing_left = ["--set", "data.fiducial.enabled=true", "--set", "data.fiducial.w_min=9999"]
+    assert main([*words, "--epochs", "1", "--overwrite", *nothing_left]) == 2
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_resuming_by_hand_adds_epochs_and_writes_the_best_table(tmp_path: Path, words: list[str]):
     folder = tmp_path / "artifacts" / "tiny"
     assert main([*words, "--epochs", "1", "--skip_final"]) == 0
