@@ -45,7 +45,7 @@ class Toy(NamedTuple):
 TOYS: Final[Mapping[str, Toy]] = {
     "data/toy/train": Toy(32_000, "15:60", 1, 1),
     "data/toy/val": Toy(4_000, "15:60", 2, 101),
-    "data/toy/test": Toy(4_000, "52.83", 3, 201),
+    "data/toy/test": Toy(4_000, "52.83", 31, 201),
 }
 _EVENTS_PER_FILE: Final = 4_000
 
