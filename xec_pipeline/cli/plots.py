@@ -2,9 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-from xec_pipeline.config.tasks import TASK_NAMES
+from xec_pipeline.evaluation.flags import add_arguments
 
 _EPILOG = """\
 examples
@@ -25,23 +24,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run_dir", type=Path, help="folder with predictions_*.csv")
-    parser.add_argument("--run_name", "--run-name", help="default: found from the file names")
-    parser.add_argument(
-        "--tasks",
-        nargs="+",
-        choices=TASK_NAMES,
-        metavar="TASK",
-        help=f"of {', '.join(TASK_NAMES)} (default: all that are there)",
-    )
-    parser.add_argument(
-        "--output_dir", "--output-dir", type=Path, help="folder to write (default: run_dir)"
-    )
-    parser.add_argument("--suffix", default="", help="put behind the run's name in file names")
+    add_arguments(parser)
     parser.add_argument("--epoch", type=int, help="draw the tables of this best epoch (_ep<N>)")
-    parser.add_argument(
-        "--table", action="store_true", help="print and write the table of resolutions instead"
-    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,11 +9,10 @@ Nothing is predicted and torch is not imported; the CSVs are enough.
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from xec_pipeline.config.tasks import TASK_NAMES
 from xec_pipeline.errors import XecError
 from xec_pipeline.evaluation.comparison import MODEL, ResolutionTable, write_resolution_table
+from xec_pipeline.evaluation.flags import add_arguments
 from xec_pipeline.evaluation.report import write_resolution_figures, write_test_figures
 from xec_pipeline.workers.outputs import files_version
 from xec_pipeline.workers.pipes import Report, open_report
@@ -37,24 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this worker's options."""
     parser = argparse.ArgumentParser(prog="xec_pipeline.workers.figures", description=__doc__)
-    parser.add_argument("run_dir", type=Path, help="folder with predictions_*.csv")
-    parser.add_argument("--run_name", "--run-name", help="default: name of the folder")
-    parser.add_argument(
-        "--tasks",
-        nargs="+",
-        choices=TASK_NAMES,
-        metavar="TASK",
-        help=f"of {', '.join(TASK_NAMES)} (default: all that are there)",
-    )
-    parser.add_argument(
-        "--output_dir", "--output-dir", type=Path, help="folder to write (default: run_dir)"
-    )
-    parser.add_argument("--suffix", default="", help="put behind the run's name in file names")
-    parser.add_argument(
-        "--table",
-        action="store_true",
-        help="compare with the baselines on the test events instead of drawing",
-    )
+    add_arguments(parser)
     return parser
 
 
