@@ -16,7 +16,7 @@ _EXAMPLE = """\
 examples
   xec export --config demo
   xec export --config runs/regressor/demo.yaml --checkpoint artifacts/demo/checkpoint_last.pth \\
-      --output_dir /tmp/last"""
+      --output_dir exported"""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -12,7 +12,7 @@ examples
   xec validate artifacts/demo/checkpoint_best.pth --val_path data/toy/test --tasks energy angle \\
       --output_dir artifacts/demo/test
   xec validate artifacts/demo/model_raw.onnx --config runs/regressor/demo.yaml \\
-      --val_path data/toy/val --output_dir /tmp/onnx"""
+      --val_path data/toy/val --output_dir from_onnx"""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
