@@ -29,6 +29,11 @@ def sensor_predictions_file(epoch: int | str) -> str:
     return f"mae_predictions_epoch_{epoch}.root"
 
 
+def inpainter_predictions_file(epoch: int | str) -> str:
+    """Return the name of an inpainter's predictions for hidden sensors after `epoch`, or `*`."""
+    return f"inpainter_predictions_epoch_{epoch}.root"
+
+
 def raw_onnx_file(name: str) -> str:
     """Return the name of an exported model's variant for raw inputs: `model_raw.onnx`."""
     path = Path(name)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from xec_pipeline.config.mae import IntensityReweighting, MaeRun
+from xec_pipeline.config.mae import MaeRun
+from xec_pipeline.config.masked import IntensityReweighting
 from xec_pipeline.detector.faces import Face, sensors_of_face
 from xec_pipeline.models.input_norm import InputNormalizer
 from xec_pipeline.training.distributed import DistContext
