@@ -1,6 +1,7 @@
 """The inpainter: an encoder and heads that predict hidden and dead sensors from visible ones."""
 
 import abc
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -9,6 +10,7 @@ from xec_pipeline.config.inpainter import InpainterModelConfig, InpainterRun
 from xec_pipeline.config.normalization import NormalizationConfig
 from xec_pipeline.detector.layout import Layout, layout_by_name, outer_fine_map
 from xec_pipeline.models.cross_attention import CrossAttentionHead, MaskedEvents
+from xec_pipeline.models.decoders import SplitOuterSensors
 from xec_pipeline.models.encoder import build_encoder
 from xec_pipeline.models.encoder_base import Encoder
 from xec_pipeline.models.faces import FaceImages, OuterFineGrid
@@ -17,12 +19,12 @@ from xec_pipeline.models.inpainter_heads import (
     FaceHead,
     FaceView,
     GraphHead,
+    HeadKind,
     HeadSizes,
     OuterHead,
 )
 from xec_pipeline.models.places import cell_of_sensor, token_numbers
 from xec_pipeline.models.relative_light import RelativeHead
-from xec_pipeline.models.split_outer import split_outer_cells
 
 
 class Inpainter(nn.Module, abc.ABC):
@@ -137,8 +139,8 @@ class FaceInpainter(Inpainter):
 
     The outer face is one fine grid, or its coarse grid and its dense centre with a head each. With
     the LEGACY layout the fine grid is what the encoder sees, pooled and with npho shared among the
-    cells; otherwise it is never pooled, so that no two sensors share all their cells, and a cell
-    has the value of its sensor.
+    cells, and the coarse grid tells about all its sensors. Otherwise the fine grid is never pooled,
+    so that no two sensors have the same cells, each with the value of its sensor.
 
     Parameters
     ----------
@@ -156,27 +158,84 @@ class FaceInpainter(Inpainter):
         layout: Layout,
     ) -> None:
         super().__init__(encoder, config, normalization)
-        grids = {"inner": layout.inner, "us": layout.us, "ds": layout.ds}
-        self.is_split = "outer" not in encoder.token_names
-        if self.is_split:
-            grids |= {"outer": layout.outer_coarse, "outer_center": layout.outer_center}
-        graphs = {"top": layout.top, "bot": layout.bottom}
-        self.faces = FaceImages(grids | graphs)
-        self._tokens = {face: token_numbers(encoder, face) for face in (*grids, *graphs, "outer")}
-        for face, ids in grids.items():
-            self.add_module(f"head_{face}", self._grid_head(face, config, ids.shape))
-        for face in graphs:
-            self.add_module(f"head_{face}", self._graph_head(face, config, layout))
-        self.outer_cells: torch.Tensor
-        if self.is_split:
-            self.register_buffer("outer_cells", split_outer_cells(layout), persistent=False)
+        is_legacy = layout.name == "legacy"
+        maps = {"inner": layout.inner, "us": layout.us, "ds": layout.ds}
+        maps |= {"top": layout.top, "bot": layout.bottom}
+        self.shared_grid: OuterFineGrid | None = None
+        self.split_outer: SplitOuterSensors | None = None
+        if "outer" in encoder.token_names:
+            maps["outer"] = outer_fine_map(layout).ids
+            pool = (config.outer_fine_pool if is_legacy else None) or (1, 1)
+            if is_legacy:
+                self.shared_grid = OuterFineGrid(layout, pool, normalization.sentinel_time)
         else:
-            self._add_fine_grid(config, normalization, layout)
+            pool = (1, 1)
+            maps |= {"outer": layout.outer_coarse, "outer_center": layout.outer_center}
+            self.split_outer = SplitOuterSensors(layout, prefers_center=not is_legacy)
+        self.faces = FaceImages(maps)
+        self._tokens = {face: token_numbers(encoder, face) for face in maps}
+        self._heads = {face: f"head_{face}" for face in maps}
+        if self.split_outer is None:
+            self._heads["outer"] += "_sensor"
+        for face, ids in maps.items():
+            token_width = encoder.width * len(self._tokens[face])
+            build = _HeadBuilder(config, layout, token_width)
+            self.add_module(self._heads[face], build(self._heads[face], ids.shape, pool))
         self.places: torch.Tensor
         self.register_buffer("places", cell_of_sensor(layout), persistent=False)
 
     def predict(self, tokens_BTD: torch.Tensor, events: MaskedEvents) -> torch.Tensor:
         """Return predictions (B, 4760, C); heads that attend leave 0 where nothing is hidden."""
-        by_face = [self._predicted(face, tokens_BTD, events) for face in _FACES]
-        cells_BCN = torch.cat((*by_face, self._outer(tokens_BTD, events)), dim=2)
-        return cells_BCN.index_select(2, self.places).transpose(1, 2)
+        found = {face: self._predicted(face, tokens_BTD, events) for face in self._heads}
+        outer = found["outer"]
+        if self.split_outer is not None:
+            outer = self.split_outer(outer, found["outer_center"])
+        cells = [*(found[face] for face in ("inner", "us", "ds", "top", "bot")), outer]
+        return torch.cat(cells, dim=2).index_select(2, self.places).transpose(1, 2)
+
+    def _predicted(
+        self, face: str, tokens_BTD: torch.Tensor, events: MaskedEvents
+    ) -> torch.Tensor:
+        own_BD = torch.cat([tokens_BTD[:, number] for number in self._tokens[face]], dim=1)
+        flags = torch.stack((events.is_hidden, events.is_blind), dim=2)
+        is_hidden, is_blind = self.faces.values(face, flags).unbind(dim=-1)
+        values = self.faces.values(face, events.values)
+        if face == "outer" and self.shared_grid is not None:
+            values = self.shared_grid.values(events.values)
+        head = self.get_submodule(self._heads[face])
+        predicted: torch.Tensor = head(own_BD, FaceView(values, is_hidden, is_blind))
+        return predicted
+
+
+class _HeadBuilder(NamedTuple):
+    """Makes the heads of the faces."""
+
+    config: InpainterModelConfig
+    layout: Layout
+    token_width: int
+
+    def __call__(self, name: str, shape: tuple[int, ...], pool: tuple[int, int]) -> nn.Module:
+        """Return the head called `name` of a face of that shape."""
+        config, n_outputs = self.config, len(self.config.predict_channels)
+        is_graph = len(shape) == 1
+        width = config.hex_head_width if is_graph else config.head_width
+        sizes = HeadSizes(self.token_width, width, n_outputs)
+        kind = HeadKind(config.use_local_context, self.layout.name != "legacy")
+        if name == "head_outer_sensor":
+            return OuterHead(sizes, self.layout, pool, kind)
+        if is_graph and config.use_masked_attention:
+            return GraphAttentionHead(sizes, self.layout.hex_neighbours)
+        if is_graph:
+            return GraphHead(sizes, self.layout.hex_neighbours, kind)
+        if config.use_masked_attention:
+            return FaceAttentionHead(sizes, shape)
+        return FaceHead(sizes, shape, kind)
+
+
+def build_inpainter(run: InpainterRun) -> Inpainter:
+    """Return the untrained network of a run; initial weights come from torch's global generator."""
+    config, layout = run.model, layout_by_name(run.model.layout)
+    encoder = build_encoder(config, layout, run.normalization)
+    if config.head_type == "cross_attention":
+        return UnifiedInpainter(encoder, config, run.normalization)
+    return FaceInpainter(encoder, config, run.normalization, layout)

@@ -16,6 +16,7 @@ from xec_pipeline.models.inpainter_heads import (
     FaceHead,
     FaceView,
     GraphHead,
+    HeadKind,
     HeadSizes,
     last_in_full,
     two_layers,
@@ -24,6 +25,8 @@ from xec_pipeline.models.places import HiddenPlaces, hidden_places, scattered
 
 _HOPS: Final = 2
 """Neighbours are those that so many steps lead to: a box of 5 x 5 cells on a rectangular face."""
+
+_LOCAL: Final = HeadKind(is_local=True, learns_places=False)
 
 
 class NeighbourPool(nn.Module):
@@ -65,7 +68,7 @@ class FaceAttentionHead(FaceHead):
     """Head of a rectangular face; the mean over the 24 cells around, then a perceptron."""
 
     def __init__(self, sizes: HeadSizes, shape: tuple[int, ...]) -> None:
-        super().__init__(sizes, shape, is_local=True, learns_places=False)
+        super().__init__(sizes, shape, _LOCAL)
         del self.pred_head
         self.attn_weight = nn.Linear(sizes.width, 1)
         self.pool = NeighbourPool(box_neighbours(shape), sizes.width)
@@ -86,7 +89,7 @@ class GraphAttentionHead(GraphHead):
     """Head of a hexagonal face; the mean over the nodes at most two steps away."""
 
     def __init__(self, sizes: HeadSizes, neighbours: npt.NDArray[np.int64]) -> None:
-        super().__init__(sizes, neighbours, is_local=True, learns_places=False)
+        super().__init__(sizes, neighbours, _LOCAL)
         del self.pred_head
         self.attn_weight = nn.Linear(sizes.width, 1)
         self.pool = NeighbourPool(graph_neighbours(neighbours), sizes.width)

@@ -48,6 +48,22 @@ class HeadSizes(NamedTuple):
     n_outputs: int
 
 
+class HeadKind(NamedTuple):
+    """What a head looks at.
+
+    Attributes
+    ----------
+    is_local
+        The visible sensors of its face, or the token alone.
+    learns_places
+        A head that sees the token alone learns a vector for each sensor. Without, as the LEGACY
+        heads are, its sensors all get the same number, those at the edge of an image apart.
+    """
+
+    is_local: bool
+    learns_places: bool
+
+
 class FaceView(NamedTuple):
     """One face of B events, *face being (H, W) or (N,).
 
@@ -105,25 +121,20 @@ class FaceHead(nn.Module):
         Widths.
     shape
         Rows and columns.
-    is_local
-        Whether it looks at the visible sensors, or at the token alone.
-    learns_places
-        Give each cell a position of its own if it looks at the token alone. Without, as the LEGACY
-        heads are, all cells but those at the edge get the same number.
+    kind
+        What it looks at.
     """
 
-    def __init__(
-        self, sizes: HeadSizes, shape: tuple[int, ...], *, is_local: bool, learns_places: bool
-    ) -> None:
+    def __init__(self, sizes: HeadSizes, shape: tuple[int, ...], kind: HeadKind) -> None:
         super().__init__()
         self.shape = shape
         width = sizes.width
         self.latent_proj = latent_projection(sizes)
         self.place: nn.Parameter | None = None
-        if is_local:
+        if kind.is_local:
             self.local_encoder = LocalEncoder(width, shape)
         else:
-            self.place = _places((width, *shape)) if learns_places else None
+            self.place = _places((width, *shape)) if kind.learns_places else None
             self.global_decoder = nn.Sequential(
                 nn.ConvTranspose2d(width, width, _KERNEL, padding=1),
                 nn.GroupNorm(_N_GROUPS, width),
@@ -136,7 +147,7 @@ class FaceHead(nn.Module):
             nn.GELU(),
             nn.Conv2d(width // 2, sizes.n_outputs, 1),
         )
-        self.is_local = is_local
+        self.is_local = kind.is_local
 
     def forward(self, token_BD: torch.Tensor, face: FaceView) -> torch.Tensor:
         """Return predictions (B, C, N), row by row; the last layer keeps full precision."""
@@ -154,7 +165,7 @@ class GraphHead(nn.Module):
 
     Parameters
     ----------
-    sizes, is_local, learns_places
+    sizes, kind
         As for `FaceHead`.
     neighbours
         Table of the graph, see `Layout.hex_neighbours`.
@@ -164,26 +175,24 @@ class GraphHead(nn.Module):
         self,
         sizes: HeadSizes,
         neighbours: npt.NDArray[np.int64],
-        *,
-        is_local: bool,
-        learns_places: bool,
+        kind: HeadKind,
     ) -> None:
         super().__init__()
         width = sizes.width
         self.latent_proj = latent_projection(sizes)
         self.place: nn.Parameter | None = None
-        if is_local:
+        if kind.is_local:
             self.input_proj = nn.Linear(_N_INPUTS + width, width)
             self.gnn_layers = nn.ModuleList(
                 HexBlock(width, neighbours) for _ in range(_N_GRAPH_LAYERS)
             )
         else:
-            self.place = _places((N_HEX, width)) if learns_places else None
+            self.place = _places((N_HEX, width)) if kind.learns_places else None
             self.global_decoder = two_layers(width, width, width)
         self.pred_head = nn.Sequential(
             nn.LayerNorm(width), *two_layers(width, width // 2, sizes.n_outputs)
         )
-        self.is_local = is_local
+        self.is_local = kind.is_local
 
     def forward(self, token_BD: torch.Tensor, face: FaceView) -> torch.Tensor:
         """Return predictions (B, C, 73); the last layer keeps full precision."""
@@ -211,7 +220,7 @@ class OuterHead(nn.Module):
 
     Parameters
     ----------
-    sizes, is_local, learns_places
+    sizes, kind
         As for `FaceHead`.
     layout
         Sensor maps.
@@ -224,9 +233,7 @@ class OuterHead(nn.Module):
         sizes: HeadSizes,
         layout: Layout,
         pool: tuple[int, int],
-        *,
-        is_local: bool,
-        learns_places: bool,
+        kind: HeadKind,
     ) -> None:
         super().__init__()
         width, n_outputs = sizes.width, sizes.n_outputs
@@ -238,16 +245,16 @@ class OuterHead(nn.Module):
         self.register_buffer("cells", torch.as_tensor(cells.reshape(-1)), persistent=False)
         self.register_buffer("is_cell", torch.as_tensor(is_cell), persistent=False)
         self.place: nn.Parameter | None = None
-        if is_local:
+        if kind.is_local:
             shape = tuple(n // p for n, p in zip(OUTER_FINE_SHAPE, pool, strict=True))
             self.local_encoder = LocalEncoder(width, shape)
             self.attn_weight = nn.Sequential(nn.Linear(width, 1))
             self.pred_head = two_layers(2 * width, width, n_outputs)
         else:
-            self.place = _places((len(cells), width)) if learns_places else None
+            self.place = _places((len(cells), width)) if kind.learns_places else None
             self.global_decoder = two_layers(width, width, width)
             self.pred_head = two_layers(width, width // 2, n_outputs)
-        self.is_local = is_local
+        self.is_local = kind.is_local
 
     def forward(self, token_BD: torch.Tensor, face: FaceView) -> torch.Tensor:
         """Return predictions (B, C, 234), sensors in ascending order of their numbers."""
