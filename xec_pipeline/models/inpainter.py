@@ -193,9 +193,7 @@ class FaceInpainter(Inpainter):
         cells = [*(found[face] for face in ("inner", "us", "ds", "top", "bot")), outer]
         return torch.cat(cells, dim=2).index_select(2, self.places).transpose(1, 2)
 
-    def _predicted(
-        self, face: str, tokens_BTD: torch.Tensor, events: MaskedEvents
-    ) -> torch.Tensor:
+    def _predicted(self, face: str, tokens_BTD: torch.Tensor, events: MaskedEvents) -> torch.Tensor:
         own_BD = torch.cat([tokens_BTD[:, number] for number in self._tokens[face]], dim=1)
         flags = torch.stack((events.is_hidden, events.is_blind), dim=2)
         is_hidden, is_blind = self.faces.values(face, flags).unbind(dim=-1)

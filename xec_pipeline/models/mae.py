@@ -18,6 +18,7 @@ from xec_pipeline.models.encoder import build_encoder
 from xec_pipeline.models.encoder_base import Encoder
 from xec_pipeline.models.places import cell_of_sensor, token_numbers
 
+
 class DecoderConfig(NamedTuple):
     """Shape of the decoders.
 
