@@ -157,7 +157,7 @@ def wanted_partitions(runs: Sequence[RegressorRun]) -> list[AssetPartition]:
         keys.SHARDS: list(dict.fromkeys(map(dataset_key, dataset_paths(runs)))),
         keys.ENCODER: _maes(runs),
     }
-    partitions |= dict.fromkeys(_OF_INPAINTERS, list(INPAINTERS))
+    partitions |= {key: list(INPAINTERS) for key in _OF_INPAINTERS}
     names = [run.name for run in runs]
     return [(key, part) for key in _JOBS for part in partitions.get(key, names)]
 

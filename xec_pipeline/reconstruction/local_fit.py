@@ -91,7 +91,9 @@ class LocalFit:
     @property
     def chi2_per_ndf(self) -> Values:
         """chi2 / ndf, NaN where nothing was fitted; shape (B,)."""
-        return np.divide(self.chi2, self.ndf, out=np.full(len(self.chi2), np.nan), where=self.ndf > 0)
+        return np.divide(
+            self.chi2, self.ndf, out=np.full(len(self.chi2), np.nan), where=self.ndf > 0
+        )
 
     def photons(self, geometry: Geometry) -> Values:
         """Return what the points give to all sensors, shape (B, 4760)."""
@@ -243,8 +245,7 @@ def _brightest_place(light: Values, usable: Flags) -> Numbers:
     """
     shape = (len(light), INNER_ROWS, INNER_COLUMNS)
     total, count = (
-        _SQUARE**2
-        * uniform_filter(values.reshape(shape), (0, _SQUARE, _SQUARE), mode="constant")
+        _SQUARE**2 * uniform_filter(values.reshape(shape), (0, _SQUARE, _SQUARE), mode="constant")
         for values in (light, usable.astype(np.float64))
     )
     mean = np.full(shape, -np.inf)
