@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Final
 
 _PREFIXES: Final = {"regressor": "", "mae": "mae_", "inpainter": "inpainter_"}
+ANALYSIS_FOLDER: Final = "inpainter_analysis"
+"""Folder in a run's folder for tables and figures of recovered sensors."""
 
 
 def checkpoint_file(kind: str, which: str) -> str:
@@ -32,6 +34,16 @@ def sensor_predictions_file(epoch: int | str) -> str:
 def inpainter_predictions_file(epoch: int | str) -> str:
     """Return the name of an inpainter's predictions for hidden sensors after `epoch`, or `*`."""
     return f"inpainter_predictions_epoch_{epoch}.root"
+
+
+def recovered_file(mode: str, run_name: str) -> str:
+    """Return the name of the table of sensors that an inpainter recovered in a mode."""
+    return f"inpainter_{mode}_{run_name}.root"
+
+
+def dead_study_file(run_name: str) -> str:
+    """Return the name of the study of dead sensors, without its ending."""
+    return f"inpainter_dead_study_{run_name}"
 
 
 def raw_onnx_file(name: str) -> str:

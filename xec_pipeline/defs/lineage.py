@@ -49,6 +49,10 @@ class UpstreamEncoder:
             "upstream_mae_page": dg.MetadataValue.url(page),
         }
 
+    def beside(self, made: dg.MaterializeResult[None]) -> dg.MaterializeResult[None]:
+        """Return what was made from this encoder with its metadata added."""
+        return made._replace(metadata={**(made.metadata or {}), **self.metadata()})
+
 
 def upstream_encoder(instance: dg.DagsterInstance, mae: str) -> UpstreamEncoder:
     """Return the encoder that Dagster knows of the masked-autoencoder run `mae`.

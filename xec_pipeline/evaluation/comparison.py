@@ -35,7 +35,7 @@ from xec_pipeline.evaluation.tables import (
     prediction_path,
     read_prediction_csv,
 )
-from xec_pipeline.evaluation.text import with_error
+from xec_pipeline.evaluation.text import aligned_lines, markdown_lines, with_error
 from xec_pipeline.units import MM_PER_CM, PS_PER_NS, SIGNAL_ENERGY_MEV
 
 MODEL: Final = "model"
@@ -166,18 +166,11 @@ class ResolutionTable:
 
     def text(self) -> str:
         """Return the table with aligned columns for a terminal."""
-        cells = self.cells()
-        widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-        lines = ["  ".join(_aligned(line, widths)).rstrip() for line in cells]
-        rule = "-" * max(len(line) for line in lines)
-        body = [self.title, rule, lines[0], rule, *lines[1:], rule, *self.notes()]
-        return "\n".join(body) + "\n"
+        return "\n".join([self.title, *aligned_lines(self.cells(), 2), *self.notes()]) + "\n"
 
     def markdown(self) -> str:
         """Return the table in Markdown."""
-        header, *lines = [[cell.replace("|", "\\|") for cell in line] for line in self.cells()]
-        marks = ["---", "---", *["---:"] * (len(header) - 2)]
-        table = [f"| {' | '.join(line)} |" for line in (header, marks, *lines)]
+        table = markdown_lines(self.cells(), 2)
         notes = [note.replace("|", "\\|") for note in self.notes()]
         return "\n".join([f"### Resolution: {self.title}", "", *table, "", "\n\n".join(notes), ""])
 
@@ -215,7 +208,7 @@ def sample_dir(run_dir: Path | str, run_name: str) -> Path:
 def model_tables(folder: Path | str, run_name: str) -> dict[str, PredictionTable]:
     """Return the network's predictions by task, for the events that the table is about."""
     tables = _read(folder, run_name, METHODS[MODEL])
-    return {task: _chosen(table, task) for task, table in tables.items()}
+    return {task: chosen_events(table, task) for task, table in tables.items()}
 
 
 def build_resolution_table(folder: Path | str, run_name: str) -> ResolutionTable:
@@ -233,9 +226,9 @@ def build_resolution_table(folder: Path | str, run_name: str) -> ResolutionTable
     if not tables[MODEL]:
         example = prediction_path(folder, "<task>", run_name)
         raise DataError(f"no predictions for a table of resolutions: expected files {example}")
-    selection = _selection(tables[MODEL])
+    selection = selection_of(tables[MODEL])
     chosen = {
-        method: {task: _chosen(table, task) for task, table in by_task.items()}
+        method: {task: chosen_events(table, task) for task, table in by_task.items()}
         for method, by_task in tables.items()
     }
     rows = [row for measure in MEASURES for row in _rows(measure, chosen)]
@@ -285,8 +278,8 @@ def _has_energy(table: PredictionTable) -> bool:
     return "true_energy" in table and bool(table["true_energy"].notna().any())
 
 
-def _selection(tables: Mapping[str, PredictionTable]) -> str:
-    """Say which events are compared; the choice is that of `_chosen`."""
+def selection_of(tables: Mapping[str, PredictionTable]) -> str:
+    """Say which events are compared; the choice is that of `chosen_events`."""
     table = next(iter(tables.values()))
     if not _has_energy(table):
         return "all events (true energy not known)"
@@ -299,7 +292,8 @@ def _selection(tables: Mapping[str, PredictionTable]) -> str:
     return f"true energy {low:g} to {high:g} MeV"
 
 
-def _chosen(table: PredictionTable, task: str) -> PredictionTable:
+def chosen_events(table: PredictionTable, task: str) -> PredictionTable:
+    """Return the events near the signal energy, or all, that have truth and prediction."""
     if _has_energy(table):
         window = in_signal_window(table)
         table = window if len(window) else table
@@ -327,13 +321,6 @@ def _counts(row: Row) -> str:
     """Return the number of events, for each method if they differ."""
     counts = [row.entries[method].n for method in METHODS if method in row.entries]
     return str(counts[0]) if len(set(counts)) == 1 else "/".join(map(str, counts))
-
-
-def _aligned(line: list[str], widths: list[int]) -> list[str]:
-    return [
-        cell.ljust(width) if i < 2 else cell.rjust(width)
-        for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-    ]
 
 
 def _write_csv(path: Path, records: list[dict[str, Any]]) -> None:

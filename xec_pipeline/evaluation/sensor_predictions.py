@@ -130,14 +130,11 @@ def write_mae_predictions(
         If the disk is full.
     """
     types = _branch_types(metadata.predict_channels)
-    entry = _metadata_entry(metadata)
     with (
         replacing(path) as partial,
         uproot.recreate(partial, compression=uproot.ZSTD(5)) as file,
     ):
-        # The metadata come first: a reader finds them without passing the events.
-        kinds = {name: _scalar_type(value) for name, value in entry.items()}
-        file.mktree(METADATA_TREE, kinds).extend({name: [value] for name, value in entry.items()})
+        write_metadata_entry(file, metadata)
         tree = file.mktree(TREE, types, initial_basket_capacity=_FIRST_BASKETS)
         for block in blocks:
             _check_shapes(path, block, len(metadata.predict_channels))
@@ -158,23 +155,33 @@ def read_prediction_metadata(path: Path) -> PredictionMetadata:
     CorruptFileError
         If the file is damaged.
     """
-    found = _read_metadata_entry(path)
+    return PredictionMetadata(**metadata_fields(path, read_metadata_entry(path)))
+
+
+def metadata_fields(path: Path, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `PredictionMetadata` from the entry of a tree `metadata`.
+
+    Raises
+    ------
+    DataError
+        If the entry names no predicted features; `path` is only for the message.
+    """
     if "predict_channels" not in found:
         raise DataError(
             f"{path}: tree '{METADATA_TREE}' has no branch 'predict_channels'; "
             f"it holds {', '.join(sorted(found)) or 'nothing'}"
         )
     given = {name: found[name] for name in _NORMALIZATION_KEYS if name in found}
-    return PredictionMetadata(
-        predict_channels=tuple(str(found["predict_channels"]).split(",")),
-        normalization=NormalizationConfig.model_validate(given),
-        epoch=int(found.get("epoch", -1)),
-        checkpoint_digest=str(found.get("checkpoint_digest", "")),
-        run_name=str(found.get("run_name", "")),
-        data_version=str(found.get("data_version", "")),
-        toy=bool(found.get("toy", False)),
-        schema_version=int(found.get("schema_version", 0)),
-    )
+    return {
+        "predict_channels": tuple(str(found["predict_channels"]).split(",")),
+        "normalization": NormalizationConfig.model_validate(given),
+        "epoch": int(found.get("epoch", -1)),
+        "checkpoint_digest": str(found.get("checkpoint_digest", "")),
+        "run_name": str(found.get("run_name", "")),
+        "data_version": str(found.get("data_version", "")),
+        "toy": bool(found.get("toy", False)),
+        "schema_version": int(found.get("schema_version", 0)),
+    }
 
 
 def iterate_mae_predictions(
@@ -248,25 +255,37 @@ def _check_shapes(path: Path, block: SensorBlock, n_channels: int) -> None:
             raise DataError(f"{path}: {name} of a block has shape {found}, expected {shape}")
 
 
-def _metadata_entry(metadata: PredictionMetadata) -> dict[str, Any]:
-    return {
-        "predict_channels": ",".join(metadata.predict_channels),
-        **metadata.normalization.model_dump(),
-        "epoch": metadata.epoch,
-        "checkpoint_digest": metadata.checkpoint_digest,
-        "run_name": metadata.run_name,
-        "data_version": metadata.data_version,
-        "toy": metadata.toy,
-        "schema_version": metadata.schema_version,
-    }
+def write_metadata_entry(file: Any, metadata: PredictionMetadata) -> None:
+    """Write the tree `metadata`; do it first, so that a reader finds it without passing the rows.
+
+    Parameters
+    ----------
+    file
+        Open `uproot.WritableFile`.
+    metadata
+        Its fields, also those of a subclass, become branches; tuples are joined by commas.
+    """
+    entry: dict[str, Any] = {}
+    for field in dataclasses.fields(metadata):
+        value = getattr(metadata, field.name)
+        if isinstance(value, NormalizationConfig):
+            entry |= value.model_dump()
+        else:
+            entry[field.name] = ",".join(value) if isinstance(value, tuple) else value
+    kinds = {name: _scalar_type(value) for name, value in entry.items()}
+    file.mktree(METADATA_TREE, kinds).extend({name: [value] for name, value in entry.items()})
 
 
-def _scalar_type(value: object) -> Any:
-    kinds: Mapping[type, Any] = {str: "string", bool: np.bool_, int: np.int32, float: np.float64}
-    return kinds[type(value)]
+def read_metadata_entry(path: Path) -> dict[str, Any]:
+    """Return the single entry of the tree `metadata` by branch.
 
-
-def _read_metadata_entry(path: Path) -> dict[str, Any]:
+    Raises
+    ------
+    DataError
+        If there is no such tree.
+    CorruptFileError
+        If the file is damaged.
+    """
     with open_tree(path, METADATA_TREE) as tree, ThreadPoolExecutor(1) as pool:
         if tree.name != METADATA_TREE:
             raise DataError(
@@ -275,3 +294,8 @@ def _read_metadata_entry(path: Path) -> dict[str, Any]:
             )
         chunk = next(iterate_tree(path, tree, check_tree(path, tree, tree.keys()), 1, pool))
     return {name: values[0] for name, values in chunk.arrays.items()}
+
+
+def _scalar_type(value: object) -> Any:
+    kinds: Mapping[type, Any] = {str: "string", bool: np.bool_, int: np.int32, float: np.float64}
+    return kinds[type(value)]

@@ -7,9 +7,7 @@ from xec_pipeline.defs import code, keys
 from xec_pipeline.defs.automation.conditions import on_changed_data_or_code
 from xec_pipeline.defs.partitions import run_partitions
 from xec_pipeline.defs.resources.torch_ddp import TorchDDP
-
-# An automatic run that failed is not asked for again.
-_RETRY = dg.RetryPolicy(max_retries=1, delay=5)
+from xec_pipeline.defs.retries import figure_retries
 
 
 @dg.asset(
@@ -20,7 +18,7 @@ _RETRY = dg.RetryPolicy(max_retries=1, delay=5)
     kinds={"pdf", "matplotlib"},
     owners=keys.OWNERS,
     code_version=code.FIGURES.version(),
-    retry_policy=_RETRY,
+    retry_policy=figure_retries(),
     automation_condition=on_changed_data_or_code(),
 )
 def resolution_pdf(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
@@ -36,7 +34,7 @@ def resolution_pdf(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.Mater
     kinds={"csv", "markdown"},
     owners=keys.OWNERS,
     code_version=code.TABLE.version(),
-    retry_policy=_RETRY,
+    retry_policy=figure_retries(),
     automation_condition=on_changed_data_or_code(),
 )
 def resolution_table(

@@ -53,9 +53,7 @@ def weights(
             env=tracked.env,
         )
         made = tracked.link(made)
-    if upstream is None:
-        return made
-    return made._replace(metadata={**(made.metadata or {}), **upstream.metadata()})
+    return upstream.beside(made) if upstream else made
 
 
 @dg.asset(

@@ -8,11 +8,20 @@ from typing import Final
 
 import dagster as dg
 
-from xec_pipeline.config.registry import registered_mae, registered_regressor
+from xec_pipeline.config.registry import (
+    registered_inpainter,
+    registered_mae,
+    registered_regressor,
+)
 from xec_pipeline.config.run_base import Run
 from xec_pipeline.data.root_files import find_root_files
 from xec_pipeline.defs import keys
-from xec_pipeline.defs.partitions import DATASETS, mae_partitions, run_partitions
+from xec_pipeline.defs.partitions import (
+    DATASETS,
+    inpainter_partitions,
+    mae_partitions,
+    run_partitions,
+)
 from xec_pipeline.errors import ConfigError, DataError
 from xec_pipeline.versioning import ContentHashes
 
@@ -28,6 +37,8 @@ def changed_configs(instance: dg.DagsterInstance) -> Iterator[dg.AssetObservatio
         yield from _changed_config(instance, keys.CONFIG, name, registered_regressor)
     for name in mae_partitions.get_partition_keys():
         yield from _changed_config(instance, keys.MAE_CONFIG, name, registered_mae)
+    for name in inpainter_partitions.get_partition_keys():
+        yield from _changed_config(instance, keys.INPAINTER_CONFIG, name, registered_inpainter)
 
 
 def changed_datasets(

@@ -1,0 +1,102 @@
+"""Sums over the neighbours of chosen sensors, for many events at once.
+
+The neighbours of all chosen (event, sensor) pairs make one sparse matrix, with a row for each pair
+and a column for each sensor of each event; its product with the values of the sensors is the sums.
+Shapes: B events, S sensors, P pairs, K values.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from xec_pipeline.data.schema import is_valid
+from xec_pipeline.detector.geometry import Geometry
+from xec_pipeline.detector.neighbours import neighbours_within
+from xec_pipeline.detector.sensors import N_SENSORS
+
+Values = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+
+NEIGHBOUR_RADIUS_CM: Final = 20.0
+_PAIRS_PER_CHUNK: Final = 8192
+
+
+def usable_sensors(npho: NDArray[np.floating], is_masked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which sensors an estimate may look at: valid and not masked.
+
+    Parameters
+    ----------
+    npho
+        Photons, shape (B, 4760); NaN or 1e10 is a dead sensor.
+    is_masked
+        Sensors to be estimated, shape (B, 4760).
+
+    Raises
+    ------
+    ValueError
+        If an array has another shape.
+    """
+    for what, shape in (("npho", npho.shape), ("is_masked", is_masked.shape)):
+        if shape != (len(npho), N_SENSORS):
+            raise ValueError(f"{what} must have shape ({len(npho)}, {N_SENSORS}), got {shape}")
+    usable: NDArray[np.bool_] = is_valid(npho) & ~is_masked
+    return usable
+
+
+class NeighbourSums:
+    """Sums over the sensors on the same face that are less than a radius away.
+
+    Parameters
+    ----------
+    geometry
+        Sensor positions.
+    radius_cm
+        Distances straight through the xenon must be smaller than this.
+    """
+
+    def __init__(self, geometry: Geometry, radius_cm: float = NEIGHBOUR_RADIUS_CM) -> None:
+        found = neighbours_within(geometry, radius_cm, same_face=True)
+        row = np.repeat(np.arange(N_SENSORS), [len(ids) for ids in found])
+        column = np.concatenate(found)
+        offset = geometry.position_cm[row] - geometry.position_cm[column]
+        inside = np.linalg.norm(offset, axis=1) < radius_cm
+        ones = np.ones(inside.sum())
+        self._matrix = sparse.csr_array(
+            (ones, (row[inside], column[inside])), shape=(N_SENSORS, N_SENSORS)
+        )
+
+    @property
+    def counts(self) -> Numbers:
+        """Number of neighbours of every sensor, shape (4760,)."""
+        return np.diff(self._matrix.indptr).astype(np.int64)
+
+    def __call__(self, values: Values, event: Numbers, sensor: Numbers) -> Values:
+        """Return the sums of `values` over the neighbours of sensors.
+
+        Parameters
+        ----------
+        values
+            Shape (B, 4760, K), finite.
+        event, sensor
+            The chosen pairs, each of shape (P,).
+
+        Returns
+        -------
+        ndarray
+            Shape (P, K).
+        """
+        flat = values.reshape(-1, values.shape[2])
+        sums = np.empty((len(event), values.shape[2]))
+        for start in range(0, len(event), _PAIRS_PER_CHUNK):
+            pairs = slice(start, start + _PAIRS_PER_CHUNK)
+            sums[pairs] = self._product(flat, event[pairs], sensor[pairs])
+        return sums
+
+    def _product(self, flat: Values, event: Numbers, sensor: Numbers) -> Values:
+        rows = self._matrix[sensor]
+        column = rows.indices + np.repeat(event * N_SENSORS, np.diff(rows.indptr))
+        shape = (len(sensor), len(flat))
+        product: Values = sparse.csr_array((rows.data, column, rows.indptr), shape=shape) @ flat
+        return product
