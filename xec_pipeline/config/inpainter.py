@@ -221,6 +221,15 @@ class InpainterRun(PretrainedRun, MaskedRun):
             )
         return self
 
+    @model_validator(mode="after")
+    def _one_preference(self) -> "InpainterRun":
+        if self.model.mask_npho_flat and self.training.time.mask_ratio_scale != 1:
+            raise ValueError(
+                "model.mask_npho_flat and training.time.mask_ratio_scale both choose sensors by "
+                "their light; leave one of them out"
+            )
+        return self
+
     @property
     def encoder_path(self) -> Path | None:
         """File of the encoder to begin with: that of the run `mae`, or training.mae_checkpoint."""

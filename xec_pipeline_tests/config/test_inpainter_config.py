@@ -81,24 +81,28 @@ def test_two_encoders_are_refused():
         validate(InpainterRun, tree, "run.yaml")
 
 
+def test_two_rules_by_light_are_refused():
+    tree = {"model": {"mask_npho_flat": True}, "training": {"time": {"mask_ratio_scale": 2}}}
+    with pytest.raises(ConfigError, match="both choose sensors by their light"):
+        validate(InpainterRun, tree, "run.yaml")
+
+
 def test_the_digest_counts_what_changes_the_weights_and_nothing_else():
     def digest(option: str, value: object) -> str:
         return load_inpainter_run("inpainter-demo", {option: value}).digest()
 
     own = load_inpainter_run("inpainter-demo").digest()
-    for option, value in (
-        ("validation.seed", 7),
-        ("validation.n_artificial.inner", 5),
-        ("export.clamp_negative", False),
-        ("checkpoint.max_predicted_events", 5),
-        ("training.track_mae_rmse", False),
-    ):
+    without_effect: dict[str, object] = {
+        "validation.seed": 7,
+        "validation.n_artificial.inner": 5,
+        "export.clamp_negative": False,
+        "checkpoint.max_predicted_events": 5,
+        "training.track_mae_rmse": False,
+    }
+    for option, value in without_effect.items():
         assert digest(option, value) == own, option
-    for option, value in (
-        ("model.mask_ratio.inner", 0.1),
-        ("model.freeze_encoder", True),
-        ("mae", "other"),
-    ):
+    decisive = {"model.mask_ratio.inner": 0.1, "model.freeze_encoder": True, "mae": "other"}
+    for option, value in decisive.items():
         assert digest(option, value) != own, option
 
 
