@@ -267,5 +267,5 @@ def _brightest_place(light: Values, usable: Flags) -> Numbers:
     )
     mean = np.full(shape, -np.inf)
     np.divide(total, count, out=mean, where=count > _MIN_IN_SQUARE - 0.5)
-    place: Numbers = mean.reshape(len(light), -1).argmax(axis=1)
+    place: Numbers = mean.reshape(len(light), N_SIPM).argmax(axis=1)
     return place
