@@ -91,14 +91,8 @@ class LocalFit:
     @property
     def chi2_per_ndf(self) -> Values:
         """chi2 / ndf, NaN where nothing was fitted; shape (B,)."""
-<<<<<<< HEAD
-        return np.divide(
-            self.chi2, self.ndf, out=np.full(len(self.chi2), np.nan), where=self.ndf > 0
-        )
-=======
         ratio: Values = self.chi2 / self.ndf
         return ratio
->>>>>>> baselines
 
     def photons(self, geometry: Geometry) -> Values:
         """Return what the points give to all sensors, shape (B, 4760)."""
