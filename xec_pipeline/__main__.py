@@ -17,6 +17,8 @@ COMMANDS = (
     "validate",
     "plots",
     "export",
+    "recover",
+    "dead-study",
     "inspect",
     "import-checkpoint",
 )

@@ -42,18 +42,20 @@ WORKSPACE: Final = Path("workspace.yaml")
 
 
 class Toy(NamedTuple):
-    """A toy data set: number of events, energy or range [MeV], seed, first run number."""
+    """A toy data set: number of events, energy or range [MeV], seed, first run number; and whether
+    it holds the mean light, which tells recovered sensors from counting noise."""
 
     events: int
     energy_mev: str
     seed: int
     first_run: int
+    truth_light: bool = False
 
 
 TOYS: Final[Mapping[str, Toy]] = {
     "data/toy/train": Toy(32_000, "15:60", 1, 1),
     "data/toy/val": Toy(4_000, "15:60", 2, 101),
-    "data/toy/test": Toy(4_000, "52.83", 31, 201),
+    "data/toy/test": Toy(4_000, "52.83", 31, 201, truth_light=True),
 }
 _EVENTS_PER_FILE: Final = 4_000
 
@@ -127,6 +129,7 @@ def simulate(runs: Sequence[RegressorRun]) -> None:
             "--jobs": min(8, len(os.sched_getaffinity(0))),
         }
         words = [str(word) for option in options.items() for word in option]
+        words += ["--truth_light"] if toy.truth_light else []
         command = [sys.executable, "-m", "xec_pipeline", "simulate", *words, "--overwrite"]
         if subprocess.run(command, check=False).returncode != 0:
             raise DataError(f"{path}: the toy events could not be made")
@@ -157,7 +160,7 @@ def wanted_partitions(runs: Sequence[RegressorRun]) -> list[AssetPartition]:
         keys.SHARDS: list(dict.fromkeys(map(dataset_key, dataset_paths(runs)))),
         keys.ENCODER: _maes(runs),
     }
-    partitions |= dict.fromkeys(_OF_INPAINTERS, list(INPAINTERS))
+    partitions |= {key: list(INPAINTERS) for key in _OF_INPAINTERS}
     names = [run.name for run in runs]
     return [(key, part) for key in _JOBS for part in partitions.get(key, names)]
 

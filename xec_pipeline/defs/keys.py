@@ -24,3 +24,5 @@ INPAINTER_EXPORT: Final = dg.AssetKey(["inpainter", "export"])
 
 OWNERS: Final = ["team:xec"]
 GPU_POOL: Final = "gpu"
+VERSION_TAG: Final = "dagster/data_version"
+"""Tag under which Dagster keeps the data version of a materialization or an observation."""

@@ -8,8 +8,6 @@ import dagster as dg
 from xec_pipeline.config.registry import registered_mae
 from xec_pipeline.defs import keys
 
-_VERSION_TAG = "dagster/data_version"
-
 
 @dataclasses.dataclass(frozen=True)
 class UpstreamEncoder:
@@ -74,6 +72,6 @@ def upstream_encoder(instance: dg.DagsterInstance, mae: str) -> UpstreamEncoder:
     return UpstreamEncoder(
         mae=mae,
         path=str(path.value if path else registered_mae(mae).encoder_path.absolute()),
-        data_version=(made.tags or {})[_VERSION_TAG],
+        data_version=(made.tags or {})[keys.VERSION_TAG],
         dagster_run_id=records[0].run_id,
     )

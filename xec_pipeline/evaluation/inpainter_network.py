@@ -9,7 +9,7 @@ from torch import Tensor
 from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.models.inpainter import Inpainter
 from xec_pipeline.models.input_norm import InputNormalizer, inverse_npho
-from xec_pipeline.training.checkpoint import load_inpainter_for_inference
+from xec_pipeline.training.inpainter_inference import load_inpainter_for_inference
 
 
 @dataclass(frozen=True, kw_only=True)

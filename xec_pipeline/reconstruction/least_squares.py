@@ -2,7 +2,8 @@
 
 The variances may depend on the expectation. They are held fixed within a step and follow the model
 from step to step, so the minimum solves sum (n - m) dm / V(m) = 0: no bias toward data that
-fluctuated down, and no reward for large variances. Shapes: B fits, N data, K parameters.
+fluctuated down, and no reward for large variances. After some steps they stay as they are, so that
+a fit cannot swing between two sets of variances. Shapes: B fits, N data, K parameters.
 """
 
 from collections.abc import Callable
@@ -23,6 +24,7 @@ Variance = Callable[[Values, Numbers], Values]
 _FIRST_DAMPING: Final = 1e-2
 _DAMPING_FACTOR: Final = 5.0
 _STUCK_DAMPING: Final = 1e8
+_REWEIGHTED_ITERATIONS: Final = 12
 _MAX_ITERATIONS: Final = 40
 _RIDGE: Final = 1e-12
 
@@ -71,41 +73,63 @@ def minimise(
     limits
         Of parameters and steps.
     """
-    everyone = np.arange(len(data))
-    parameters = np.clip(start, limits.lowest, limits.highest)
-    expected, slope = model(parameters, everyone)
-    damping = np.full(len(data), _FIRST_DAMPING)
-    is_moving = np.ones(len(data), dtype=bool)
-    for _ in range(_MAX_ITERATIONS):
-        rows = np.flatnonzero(is_moving)
+    search = _Search(model, variance, data, np.clip(start, limits.lowest, limits.highest))
+    for iteration in range(_MAX_ITERATIONS):
+        rows = np.flatnonzero(search.is_moving)
         if not rows.size:
             break
-        old = parameters[rows]
-        weight = 1.0 / variance(expected[rows], rows)
-        residual = data[rows] - expected[rows]
-        step = _damped_step(slope[:, rows], weight, residual, damping[rows])
+        if iteration < _REWEIGHTED_ITERATIONS:
+            search.reweight(rows)
+        search.step(rows, limits)
+    return search.result()
+
+
+class _Search:
+    """Where all fits stand."""
+
+    def __init__(self, model: Model, variance: Variance, data: Values, start: Values) -> None:
+        self._model, self._variance, self._data = model, variance, data
+        self._parameters = start
+        self._everyone = np.arange(len(data))
+        self._expected, self._slope = model(start, self._everyone)
+        self._weight = np.empty_like(data)
+        self._damping = np.full(len(data), _FIRST_DAMPING)
+        self.is_moving = np.ones(len(data), dtype=bool)
+
+    def reweight(self, rows: Numbers) -> None:
+        """Take the variances from the present expectations."""
+        self._weight[rows] = 1.0 / self._variance(self._expected[rows], rows)
+
+    def step(self, rows: Numbers, limits: Limits) -> None:
+        """Try one step of the fits `rows`; take it where chi2 does not grow."""
+        data, weight, old = self._data[rows], self._weight[rows], self._parameters[rows]
+        residual = data - self._expected[rows]
+        step = _damped_step(self._slope[:, rows], weight, residual, self._damping[rows])
         step = np.clip(step, -limits.largest_step, limits.largest_step)
         new = np.clip(old + step, limits.lowest, limits.highest)
-        new_expected, new_slope = model(new, rows)
-        before, after = _chi2(weight, residual), _chi2(weight, data[rows] - new_expected)
-        better = after <= before
+        expected, slope = self._model(new, rows)
+        better = _chi2(weight, data - expected) <= _chi2(weight, residual)
         taken = rows[better]
-        parameters[taken], expected[taken] = new[better], new_expected[better]
-        slope[:, taken] = new_slope[:, better]
-        damping[rows] *= np.where(better, 1 / _DAMPING_FACTOR, _DAMPING_FACTOR)
+        self._parameters[taken], self._expected[taken] = new[better], expected[better]
+        self._slope[:, taken] = slope[:, better]
+        self._damping[rows] *= np.where(better, 1 / _DAMPING_FACTOR, _DAMPING_FACTOR)
         has_arrived = (np.abs(new - old) < limits.tolerance).all(axis=1)
-        is_moving[rows] = ~has_arrived & (damping[rows] < _STUCK_DAMPING)
-    weight = 1.0 / variance(expected, everyone)
-    return Minimum(
-        parameters=parameters,
-        chi2=_chi2(weight, data - expected),
-        curvature=np.einsum("kbn,bn->bk", slope**2, weight),
-        is_converged=~is_moving,
-    )
+        self.is_moving[rows] = ~has_arrived & (self._damping[rows] < _STUCK_DAMPING)
+
+    def result(self) -> Minimum:
+        """Return where the fits stand, with the variances of their expectations."""
+        self.reweight(self._everyone)
+        return Minimum(
+            parameters=self._parameters,
+            chi2=_chi2(self._weight, self._data - self._expected),
+            curvature=np.einsum("kbn,bn->bk", self._slope**2, self._weight),
+            is_converged=~self.is_moving,
+        )
 
 
 def _chi2(weight: Values, residual: Values) -> Values:
-    return np.einsum("bn,bn,bn->b", weight, residual, residual)
+    chi2: Values = np.einsum("bn,bn,bn->b", weight, residual, residual)
+    return chi2
 
 
 def _damped_step(slope: Values, weight: Values, residual: Values, damping: Values) -> Values:

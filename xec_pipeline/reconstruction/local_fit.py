@@ -12,7 +12,7 @@ Dead sensors take no part. Shapes: B events, W sensors of a window.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,7 @@ _MIN_SIGNIFICANCE: Final = 5.0
 _SQUARE: Final = 3
 _MIN_IN_SQUARE: Final = 3
 _START_DEPTHS_CM: Final = (0.5, 1.5, 4.0, 10.0)
-_DEPTH_RANGE_CM: Final = (0.05, 40.0)
+_DEPTH_RANGE_CM: Final = (0.05, 50.0)
 _LEAST_SCALE: Final = 1e3
 _LARGEST_SCALE: Final = 1e9
 _TINY: Final = 1e-30
@@ -91,12 +91,28 @@ class LocalFit:
     @property
     def chi2_per_ndf(self) -> Values:
         """chi2 / ndf, NaN where nothing was fitted; shape (B,)."""
-        return np.divide(self.chi2, self.ndf, out=np.full(len(self.chi2), np.nan), where=self.ndf > 0)
+<<<<<<< HEAD
+        return np.divide(
+            self.chi2, self.ndf, out=np.full(len(self.chi2), np.nan), where=self.ndf > 0
+        )
+=======
+        ratio: Values = self.chi2 / self.ndf
+        return ratio
+>>>>>>> baselines
 
     def photons(self, geometry: Geometry) -> Values:
         """Return what the points give to all sensors, shape (B, 4760)."""
         seen = solid_angle_fraction(uvw_to_xyz(self.uvw_cm), geometry)
-        return self.scale[:, None] * seen
+        seen *= self.scale[:, None]
+        return seen
+
+
+class _Cut(NamedTuple):
+    """Sensors of one window per event, each (B, W): numbers, photons (0 if unusable), usable."""
+
+    ids: Numbers
+    light: Values
+    usable: Flags
 
 
 class LocalFitter:
@@ -153,43 +169,41 @@ class LocalFitter:
         light = np.where(usable, npho, 0.0).astype(np.float64)
         centre = _brightest_place(light, usable)
         first, *wider = self._windows
-        ids = _sensors_around(centre, first.half_width)
-        start = self._start(*_taken(ids, light, usable), ids, centre)
-        fit = self._fit_window(*_taken(ids, light, usable), ids, start)
+        cut = _cut_out(light, usable, centre, first.half_width)
+        fit = self._fit_window(cut, self._start(cut, centre))
         for window in wider:
             deep = np.flatnonzero(fit.uvw_cm[:, 2] >= window.from_depth_cm)
-            ids = _sensors_around(centre[deep], window.half_width)
-            taken = _taken(ids, light[deep], usable[deep])
-            _put(fit, deep, self._fit_window(*taken, ids, _parameters_of(fit)[deep]))
+            cut = _cut_out(light[deep], usable[deep], centre[deep], window.half_width)
+            _put(fit, deep, self._fit_window(cut, _parameters_of(fit)[deep]))
         return fit
 
-    def _fit_window(self, light: Values, usable: Flags, ids: Numbers, start: Values) -> LocalFit:
-        """Fit the sensors `ids`, shape (B, W), from parameters `start`, shape (B, 4)."""
+    def _fit_window(self, cut: _Cut, start: Values) -> LocalFit:
+        """Fit the sensors of a window from parameters of shape (B, 4)."""
         found = minimise(
-            lambda parameters, rows: self._source.expected(parameters, ids[rows]),
-            lambda expected, rows: self._variance(expected, usable[rows]),
-            light,
+            lambda parameters, rows: self._source.expected(parameters, cut.ids[rows]),
+            lambda expected, rows: self._variance(expected, cut.usable[rows]),
+            cut.light,
             start,
             self._limits,
         )
-        return _judged(found, usable.sum(axis=1) - N_PARAMETERS, self._limits)
+        return _judged(found, cut.usable.sum(axis=1) - N_PARAMETERS, self._limits)
 
     def _variance(self, photons: Values, usable: Flags) -> Values:
         variance = VARIANCE_PER_PHOTON * photons + PEDESTAL_VARIANCE + self._spread_sq * photons**2
         return np.where(usable, variance, np.inf)
 
-    def _start(self, light: Values, usable: Flags, ids: Numbers, centre: Numbers) -> Values:
+    def _start(self, cut: _Cut, centre: Numbers) -> Values:
         """Return the best of a few depths under the brightest place, with the scale fitted."""
-        weight = 1.0 / self._variance(np.maximum(light, 0.0), usable)
-        best, least = np.empty((len(light), N_PARAMETERS)), np.full(len(light), np.inf)
+        weight = 1.0 / self._variance(np.maximum(cut.light, 0.0), cut.usable)
+        best, least = np.empty((len(centre), N_PARAMETERS)), np.full(len(centre), np.inf)
         for depth_cm in _START_DEPTHS_CM:
             tried = np.zeros_like(best)
             tried[:, 1:3], tried[:, 3] = self._place[centre], np.log(depth_cm)
-            unit, _ = self._source.expected(tried, ids)
-            overlap, norm = (weight * light * unit).sum(axis=1), (weight * unit**2).sum(axis=1)
+            unit, _ = self._source.expected(tried, cut.ids)
+            overlap, norm = (weight * cut.light * unit).sum(axis=1), (weight * unit**2).sum(axis=1)
             scale = np.maximum(overlap / np.maximum(norm, _TINY), _LEAST_SCALE)
             tried[:, 0] = np.log(scale)
-            chi2 = (weight * (light - scale[:, None] * unit) ** 2).sum(axis=1)
+            chi2 = (weight * (cut.light - scale[:, None] * unit) ** 2).sum(axis=1)
             better = chi2 < least
             best[better], least[better] = tried[better], chi2[better]
         return best
@@ -232,8 +246,19 @@ def _put(fit: LocalFit, rows: Numbers, other: LocalFit) -> None:
         getattr(fit, name)[rows] = getattr(other, name)
 
 
-def _taken(ids: Numbers, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-    return tuple(np.take_along_axis(array, ids, axis=1) for array in arrays)
+def _cut_out(light: Values, usable: Flags, centre: Numbers, half_width: int) -> _Cut:
+    """Return the sensors in a square around SiPMs, moved to lie inside the face."""
+    row, column = np.divmod(centre, INNER_COLUMNS)
+    row = np.clip(row, half_width, INNER_ROWS - 1 - half_width)
+    column = np.clip(column, half_width, INNER_COLUMNS - 1 - half_width)
+    steps = np.arange(-half_width, half_width + 1)
+    offsets = (steps[:, None] * INNER_COLUMNS + steps).ravel()
+    ids = (row * INNER_COLUMNS + column)[:, None] + offsets
+    return _Cut(
+        ids=ids,
+        light=np.take_along_axis(light, ids, axis=1),
+        usable=np.take_along_axis(usable, ids, axis=1),
+    )
 
 
 def _brightest_place(light: Values, usable: Flags) -> Numbers:
@@ -243,20 +268,10 @@ def _brightest_place(light: Values, usable: Flags) -> Numbers:
     """
     shape = (len(light), INNER_ROWS, INNER_COLUMNS)
     total, count = (
-        _SQUARE**2
-        * uniform_filter(values.reshape(shape), (0, _SQUARE, _SQUARE), mode="constant")
+        _SQUARE**2 * uniform_filter(values.reshape(shape), (0, _SQUARE, _SQUARE), mode="constant")
         for values in (light, usable.astype(np.float64))
     )
     mean = np.full(shape, -np.inf)
     np.divide(total, count, out=mean, where=count > _MIN_IN_SQUARE - 0.5)
-    return mean.reshape(len(light), -1).argmax(axis=1)
-
-
-def _sensors_around(centre: Numbers, half_width: int) -> Numbers:
-    """Return the numbers in a square around SiPMs, moved to lie inside the face, shape (B, W)."""
-    row, column = np.divmod(centre, INNER_COLUMNS)
-    row = np.clip(row, half_width, INNER_ROWS - 1 - half_width)
-    column = np.clip(column, half_width, INNER_COLUMNS - 1 - half_width)
-    steps = np.arange(-half_width, half_width + 1)
-    offsets = (steps[:, None] * INNER_COLUMNS + steps).ravel()
-    return (row * INNER_COLUMNS + column)[:, None] + offsets
+    place: Numbers = mean.reshape(len(light), -1).argmax(axis=1)
+    return place

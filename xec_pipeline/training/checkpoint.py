@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from xec_pipeline.atomic import replacing
-from xec_pipeline.config.loader import validate
+from xec_pipeline.config.loader import RunT, validate
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.errors import CheckpointError, ConfigError, did_you_mean
 from xec_pipeline.models.input_norm import InputNormalizer
@@ -302,7 +302,7 @@ def load_regressor_for_inference(path: Path, *, use_ema: bool = True) -> Inferen
         If the file is not a whole regressor checkpoint, or its weights do not fit its config.
     """
     checkpoint = load_checkpoint(path, "regressor")
-    run = run_of(checkpoint, path)
+    run = run_of(checkpoint, path, RegressorRun)
     weights = checkpoint.inference_weights(use_ema=use_ema)
     regressor = build_regressor(run)
     load_weights(regressor, weights, path)
@@ -316,10 +316,10 @@ def load_regressor_for_inference(path: Path, *, use_ema: bool = True) -> Inferen
     )
 
 
-def run_of(checkpoint: Checkpoint, path: Path) -> RegressorRun:
-    """Return the configuration in a regressor checkpoint; raise CheckpointError if unusable."""
+def run_of(checkpoint: Checkpoint, path: Path, kind: type[RunT]) -> RunT:
+    """Return the configuration in a checkpoint; raise CheckpointError if it is unusable."""
     try:
-        return validate(RegressorRun, checkpoint.config, "config")
+        return validate(kind, checkpoint.config, "config")
     except ConfigError as error:
         raise CheckpointError(f"{path}: its configuration cannot be used: {error}") from None
 

@@ -24,6 +24,7 @@ from xec_pipeline.data.shards import ensure_shards
 from xec_pipeline.detector.geometry import ideal_geometry
 from xec_pipeline.errors import ConfigError
 from xec_pipeline.evaluation.dead_events import write_dead_study
+from xec_pipeline.evaluation.dead_flags import add_arguments
 from xec_pipeline.evaluation.dead_study import (
     AVERAGE,
     INPAINTED,
@@ -53,9 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m xec_pipeline.workers.dead_study", description=__doc__, allow_abbrev=False
     )
-    parser.add_argument("--config", required=True, help="preset or YAML file of an inpainter run")
-    parser.add_argument("--regressor", type=Path, help="checkpoint (default: of the run it names)")
-    parser.add_argument("--input", help="events (default: the test events)")
+    add_arguments(parser)
     return run_worker(parser.parse_args(argv), work)
 
 

@@ -12,7 +12,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
+import numpy as np
 from tqdm import tqdm
 
 from xec_pipeline.config.file_names import checkpoint_file, recovered_file
@@ -21,7 +23,7 @@ from xec_pipeline.config.loader import load_inpainter_run
 from xec_pipeline.data.shards import ensure_shards
 from xec_pipeline.detector.geometry import ideal_geometry
 from xec_pipeline.evaluation.inpainter_network import InpainterNetwork, open_inpainter
-from xec_pipeline.evaluation.masked_rows import ARTIFICIAL, MaskedRows
+from xec_pipeline.evaluation.masked_rows import ARTIFICIAL, MaskedRows, photons
 from xec_pipeline.evaluation.masked_table import MaskedMetadata, write_masked_table
 from xec_pipeline.evaluation.recovery import Recovery
 from xec_pipeline.evaluation.recovery_flags import add_arguments
@@ -31,6 +33,9 @@ from xec_pipeline.workers.outputs import ColumnsVersion
 from xec_pipeline.workers.pipes import Report
 from xec_pipeline.workers.recovery_setup import chosen_events, hiding, mean_of, sample_path
 from xec_pipeline.workers.training import run_worker
+
+_BRIGHT: Final = 100.0
+"""Counts [photons] from which relative errors say more than counting noise."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,7 +108,9 @@ def recover(
         "events": len(recovery.events),
         "sensors": rows.n_rows,
         "sensors_with_truth": rows.n_true,
+        "not_finite": rows.n_not_finite,
         "seconds": seconds,
+        **rows.relative_errors(),
     }
     report.result(numbers, str(rows.version))
     return out
@@ -145,23 +152,44 @@ def _metadata(recovery: Recovery, run: InpainterRun, mode: str, pattern: str) ->
 
 
 class _Rows:
-    """The recovered sensors, counted and hashed as they pass."""
+    """The recovered sensors, counted, judged and hashed as they pass."""
 
     def __init__(self, recovery: Recovery, batch_size: int, report: Report) -> None:
         self._recovery, self._batch_size, self._report = recovery, batch_size, report
-        self.n_rows = self.n_true = 0
+        self._squares: dict[str, list[float]] = {}
+        self.n_rows = self.n_true = self.n_not_finite = 0
         self.version = ColumnsVersion()
 
     def __iter__(self) -> Iterator[MaskedRows]:
         n_events = len(self._recovery.events)
         with tqdm(total=n_events, unit="event", disable=None) as bar:
             for block in self._recovery.blocks(self._batch_size):
-                self.n_rows += len(block)
-                self.n_true += int((block.mask_type == ARTIFICIAL).sum())
-                self.version.update(block.arrays())
+                self._add(block)
                 bar.update(min(self._batch_size, n_events - int(bar.n)))
                 self._report.progress(events=f"{int(bar.n)}/{n_events}")
                 yield block
+
+    def relative_errors(self) -> dict[str, float]:
+        """Return the root mean square of (predicted - true) / true of bright sensors by method."""
+        return {
+            f"relative_rms_above_{_BRIGHT:g}_photons_{name}": (total / count) ** 0.5
+            for name, (count, total) in self._squares.items()
+            if count
+        }
+
+    def _add(self, block: MaskedRows) -> None:
+        self.n_rows += len(block)
+        self.n_true += int((block.mask_type == ARTIFICIAL).sum())
+        self.n_not_finite += int((~np.isfinite(block.pred_npho)).sum())
+        self.version.update(block.arrays())
+        bright = block.taken(block.truth_photons > _BRIGHT)
+        for name, values in (("model", bright.pred_npho), *bright.baselines.items()):
+            found = photons(values, self._recovery.network.run.normalization)
+            ratio = found.astype(np.float64) / bright.truth_photons - 1.0
+            given = ratio[np.isfinite(ratio)]
+            sums = self._squares.setdefault(name, [0.0, 0.0])
+            sums[0] += len(given)
+            sums[1] += float(np.square(given).sum())
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from xec_pipeline.simulation.events import Simulator, simulate_events
 
 SENTINEL = np.float32(1e10)
 REAL_DATA_ONLY = {"dead", "nDead", "Ebgo", "Angle", "gstatus"}
-ADDED = {"mu_npho": (4760,), "latent": (11,), "energyPileup": ()}
+ADDED = {"npho_mean": (4760,), "latent": (11,), "energyPileup": ()}
 
 
 def _simulate(n=8, seed=1, preset="meg2", **options):
@@ -56,7 +56,7 @@ def test_reconstruction_is_not_measured(signal_events):
 def test_charge_pulls_in_bins_of_the_mean(signal_events):
     config, events = signal_events
     instrument = Simulator(config).instrument
-    mean = events["mu_npho"].astype(np.float64) * instrument.efficiency
+    mean = events["npho_mean"].astype(np.float64) * instrument.efficiency
     variance = mean * (1 + instrument.gain_variance) + instrument.pedestal_variance
     pull = (events["nphe"] - mean) / np.sqrt(variance)
     edges = [0, 0.3, 1, 3, 10, 16, 50, 200, 1e6]
@@ -113,7 +113,7 @@ def test_pileup_adds_light_and_keeps_the_truth():
     assert energy[hit].min() >= 5
     assert energy[hit].max() <= 50
     np.testing.assert_allclose(events["energyTruth"], 0.05283, rtol=1e-6)
-    light = events["mu_npho"].sum(1)
+    light = events["npho_mean"].sum(1)
     gain = light[hit].mean() / light[~hit].mean() - 1
     assert gain == pytest.approx(energy[hit].mean() / 52.83, rel=0.25)
 

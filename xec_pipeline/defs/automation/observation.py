@@ -26,7 +26,6 @@ from xec_pipeline.errors import ConfigError, DataError
 from xec_pipeline.versioning import ContentHashes
 
 HASH_CACHE: Final = Path(".dagster/content_hashes.json")
-_VERSION_TAG: Final = "dagster/data_version"
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +87,6 @@ def _if_new(
     wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[partition])
     latest = instance.fetch_observations(wanted, limit=1).records
     known = latest[0].event_log_entry.asset_observation if latest else None
-    if known is None or known.tags.get(_VERSION_TAG) != version:
-        tags = {_VERSION_TAG: version}
+    if known is None or known.tags.get(keys.VERSION_TAG) != version:
+        tags = {keys.VERSION_TAG: version}
         yield dg.AssetObservation(asset_key=asset, partition=partition, tags=tags)

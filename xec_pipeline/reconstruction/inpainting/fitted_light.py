@@ -29,9 +29,7 @@ class FittedLight:
 
     def __init__(self, geometry: Geometry) -> None:
         self._geometry = geometry
-        self._fitter = LocalFitter(
-            geometry, windows=LIGHT_WINDOWS, model_spread=LIGHT_MODEL_SPREAD
-        )
+        self._fitter = LocalFitter(geometry, windows=LIGHT_WINDOWS, model_spread=LIGHT_MODEL_SPREAD)
 
     def predict(
         self, npho: NDArray[np.floating], is_masked: NDArray[np.bool_]

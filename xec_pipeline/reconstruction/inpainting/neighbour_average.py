@@ -109,4 +109,6 @@ class SolidAngleWeighted:
 def _ratio(numerator: Values, denominator: Values) -> Values:
     """Return the quotient, NaN where the denominator is not positive."""
     good = denominator > 0
-    return np.divide(numerator, denominator, out=np.full(len(good), np.nan), where=good)
+    ratio = np.full(len(good), np.nan)
+    np.divide(numerator, denominator, out=ratio, where=good)
+    return ratio

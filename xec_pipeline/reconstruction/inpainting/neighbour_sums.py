@@ -1,8 +1,7 @@
-"""Sums over the neighbours of chosen sensors, for many events at once.
+"""Sums over the neighbours of chosen sensors.
 
-The neighbours of all chosen (event, sensor) pairs make one sparse matrix, with a row for each pair
-and a column for each sensor of each event; its product with the values of the sensors is the sums.
-Shapes: B events, S sensors, P pairs, K values.
+Who is whose neighbour is a sparse matrix; the rows of an event's chosen sensors times the values of
+all sensors are the sums. Shapes: B events, P pairs of event and chosen sensor, K values.
 """
 
 from typing import Final
@@ -20,7 +19,6 @@ Values = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
 NEIGHBOUR_RADIUS_CM: Final = 20.0
-_PAIRS_PER_CHUNK: Final = 8192
 
 
 def usable_sensors(npho: NDArray[np.floating], is_masked: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -80,23 +78,16 @@ class NeighbourSums:
         values
             Shape (B, 4760, K), finite.
         event, sensor
-            The chosen pairs, each of shape (P,).
+            The chosen pairs, each of shape (P,), by event.
 
         Returns
         -------
         ndarray
             Shape (P, K).
         """
-        flat = values.reshape(-1, values.shape[2])
+        border = np.searchsorted(event, np.arange(len(values) + 1))
         sums = np.empty((len(event), values.shape[2]))
-        for start in range(0, len(event), _PAIRS_PER_CHUNK):
-            pairs = slice(start, start + _PAIRS_PER_CHUNK)
-            sums[pairs] = self._product(flat, event[pairs], sensor[pairs])
+        for row, of_event in enumerate(values):
+            pairs = slice(border[row], border[row + 1])
+            sums[pairs] = self._matrix[sensor[pairs]] @ of_event
         return sums
-
-    def _product(self, flat: Values, event: Numbers, sensor: Numbers) -> Values:
-        rows = self._matrix[sensor]
-        column = rows.indices + np.repeat(event * N_SENSORS, np.diff(rows.indptr))
-        shape = (len(sensor), len(flat))
-        product: Values = sparse.csr_array((rows.data, column, rows.indptr), shape=shape) @ flat
-        return product
