@@ -16,6 +16,7 @@ COMMANDS = (
     "train",
     "validate",
     "plots",
+    "limits",
     "export",
     "recover",
     "dead-study",

@@ -9,12 +9,14 @@ better, but a fit of the full likelihood reaches it, and does not surpass it.
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from xec_pipeline.config.simulation import ResponseConfig, SimulationConfig
 from xec_pipeline.errors import ConfigError
 from xec_pipeline.simulation.instrument import build_instrument
+from xec_pipeline.simulation.light import one_thread
 from xec_pipeline.simulation.limits import parameters as numbers
 from xec_pipeline.simulation.limits.charge_information import ChargeInformation, Values
 from xec_pipeline.simulation.limits.light_slopes import ExactLight
@@ -70,7 +72,8 @@ class EventLimits:
             Standard deviations, shape (n, 8), columns as in `LIMITS`; infinite where nothing is
             known.
         """
-        rows = [self._of_one(event) for event in events]
+        with one_thread():
+            rows = [self._of_one(event) for event in events]
         return np.array(rows).reshape(-1, len(LIMITS))
 
     def information(self, event: Values) -> Values:
@@ -84,7 +87,7 @@ class EventLimits:
         mean, mean_slopes, time_slopes = self.mean_and_slopes(event)
         charge = mean_slopes * (self._alive * self._charge_information(mean))
         timing = time_slopes * (self._alive * self._time_weight(mean))
-        total: Values = charge @ mean_slopes.T + timing @ time_slopes.T
+        total: Values = _product(charge, mean_slopes.T) + _product(timing, time_slopes.T)
         return (total + total.T) / 2
 
     def mean_and_slopes(self, event: Values) -> tuple[Values, Values, Values]:
@@ -108,9 +111,9 @@ class EventLimits:
         light = self._light.slopes(position.reshape(3, 3), share, path)
         emitted = np.exp(log_photons[0]) * self._efficiency
         mean = emitted * light.fraction
-        mean_slopes = emitted * (by_parameter @ light.fraction_slopes)
+        mean_slopes = emitted * _product(by_parameter, light.fraction_slopes)
         mean_slopes += numbers.slopes(moved_log)[:, None] * mean
-        time_slopes = by_parameter @ light.delay_slopes
+        time_slopes = _product(by_parameter, light.delay_slopes)
         time_slopes[numbers.TIME] += 1.0
         time_slopes[numbers.CLOCK] += self._config.response.clock_jitter_ns
         return mean, mean_slopes, time_slopes
@@ -128,13 +131,18 @@ class EventLimits:
         covariance = posterior_covariance(self.information(event), self._prior)
         emission = numbers.emission(self._config.beam, numbers.shifted(event))
         by_parameter = numbers.slopes(emission)
-        # Latents have no part in it, and infinity times nothing must not spoil the sum.
-        spread = by_parameter[:_N_VERTEX], covariance[:_N_VERTEX, :_N_VERTEX]
-        derived = np.einsum("pi,pq,qi->i", spread[0], spread[1], spread[0])
+        # Latents have no part in it.
+        used = slice(numbers.FIRST_LATENT)
+        derived = np.einsum(
+            "pi,pq,qi->i", by_parameter[used], covariance[used, used], by_parameter[used]
+        )
         return np.sqrt(np.concatenate([np.diag(covariance)[:_N_DIRECT], derived]))
 
 
-_N_VERTEX: Final = 7
+def _product(left: Values, right: Values) -> Values:
+    # By torch, which `one_thread` governs: numpy's library would start threads for nothing.
+    result: Values = (torch.from_numpy(left) @ torch.from_numpy(right)).numpy()
+    return result
 
 
 def posterior_covariance(information: Values, prior: Values) -> Values:
