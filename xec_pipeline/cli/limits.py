@@ -68,6 +68,6 @@ def _compare(args: argparse.Namespace, files: list[Path]) -> int:
     table, paths = write_efficiency(
         folder, run_name, read_limits(files), args.output_dir or args.compare
     )
-    sys.stdout.write(table.text())
+    sys.stdout.write(table.summary())
     sys.stdout.writelines(f"{path}\n" for path in paths.values())
     return 0

@@ -4,6 +4,7 @@ A file written with `--truth_light` holds the latents. Any other is simulated ag
 of how it was made, and must come out the same.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from xec_pipeline.detector.sensors import N_SENSORS
 from xec_pipeline.errors import DataError
 from xec_pipeline.simulation.dataset import event_seed
 from xec_pipeline.simulation.events import BLOCK, Simulator
+from xec_pipeline.simulation.instrument import Instrument, build_instrument
 from xec_pipeline.simulation.limits.parameters import event_parameters
 from xec_pipeline.simulation.provenance import DETECTOR, MODEL_VERSION, read_provenance
 from xec_pipeline.simulation.truth import Photons
@@ -43,7 +45,8 @@ class ToyFile:
 
     path: Path
     config: SimulationConfig
-    is_dead: NDArray[np.bool_]
+    instrument: Instrument
+    """With the dead sensors of the record; the file they came from need not be there."""
     run: int
     n_events: int
 
@@ -79,13 +82,17 @@ def open_toy_file(path: Path) -> ToyFile:
         )
     is_dead = np.zeros(N_SENSORS, dtype=bool)
     is_dead[record["dead_sensors"]] = True
-    # The record lists the dead sensors, so the file they came from need not be there.
     try:
         config = SimulationConfig.model_validate({**record["config"], "dead_file": None})
     except ValidationError as error:
         raise DataError(f"{path}: its record is not one of this program: {error}") from None
+    instrument = dataclasses.replace(build_instrument(config), is_dead=is_dead)
     return ToyFile(
-        path=path, config=config, is_dead=is_dead, run=record["run"], n_events=record["n_events"]
+        path=path,
+        config=config,
+        instrument=instrument,
+        run=record["run"],
+        n_events=record["n_events"],
     )
 
 
@@ -153,7 +160,7 @@ def _require_same(toy: ToyFile, held: Branches, again: Branches) -> None:
     ]
     is_same = np.concatenate(close, axis=1).all(axis=1)
     npho = np.isclose(held["npho"], again["npho"], rtol=_RELATIVE, atol=_ABSOLUTE)
-    is_same &= (npho | toy.is_dead).mean(axis=1) >= _LEAST_EQUAL
+    is_same &= (npho | toy.instrument.is_dead).mean(axis=1) >= _LEAST_EQUAL
     if not is_same.all():
         first = int(np.argmin(is_same))
         raise DataError(

@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from xec_pipeline.data.limit_files import (
 from xec_pipeline.data.schema import LIMIT_BRANCHES
 from xec_pipeline.errors import ConfigError
 from xec_pipeline.evaluation.limit_events import EventBlock, ToyFile, event_blocks, open_toy_file
+from xec_pipeline.simulation.instrument import Instrument
 from xec_pipeline.simulation.limits.event_limit import LIMITS, EventLimits
 from xec_pipeline.simulation.limits.parameters import PARAMETERS
 from xec_pipeline.versioning import content_hash
@@ -156,7 +157,7 @@ def _limits_of(
         rows.append(part)
         advance(len(part))
     limits = np.concatenate(rows)
-    columns = {"run": block.run, "event": block.event}
+    columns: dict[str, NDArray[Any]] = {"run": block.run, "event": block.event}
     columns |= {_BRANCH_OF[name]: limits[:, k] for k, name in enumerate(LIMITS)}
     columns |= {
         branch: block.parameters[:, PARAMETERS.index(name)]
@@ -170,12 +171,12 @@ def _limits_of(
 def _calculator(toy: ToyFile, jobs: int) -> Iterator[Callable[[list[Values]], Iterator[Values]]]:
     """Yield a function from parameters of events, in pieces, to their limits, in this order."""
     if jobs == 1:
-        model = EventLimits(toy.config, toy.is_dead)
+        model = EventLimits(toy.config, toy.instrument)
         yield lambda pieces: map(model.limits, pieces)
         return
     # Spawned, not forked: torch has threads that a fork would leave behind.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _start, (toy.config, toy.is_dead)) as pool:
+    with ProcessPoolExecutor(jobs, context, _start, (toy.config, toy.instrument)) as pool:
         yield lambda pieces: pool.map(_limits_in_process, pieces)
 
 
@@ -183,8 +184,8 @@ _MODEL: Final[dict[str, EventLimits]] = {}
 """What a process keeps between its pieces of work."""
 
 
-def _start(config: SimulationConfig, is_dead: NDArray[np.bool_]) -> None:
-    _MODEL["limits"] = EventLimits(config, is_dead)
+def _start(config: SimulationConfig, instrument: Instrument) -> None:
+    _MODEL["limits"] = EventLimits(config, instrument)
 
 
 def _limits_in_process(parameters: Values) -> Values:

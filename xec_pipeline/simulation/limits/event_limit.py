@@ -10,12 +10,11 @@ from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from xec_pipeline.config.simulation import ResponseConfig, SimulationConfig
+from xec_pipeline.config.simulation import SimulationConfig
 from xec_pipeline.errors import ConfigError
-from xec_pipeline.simulation.instrument import build_instrument
+from xec_pipeline.simulation.instrument import Instrument, build_instrument
 from xec_pipeline.simulation.light import one_thread
 from xec_pipeline.simulation.limits import parameters as numbers
 from xec_pipeline.simulation.limits.charge_information import ChargeInformation, Values
@@ -33,8 +32,8 @@ class EventLimits:
     ----------
     config
         How the events were simulated.
-    is_dead
-        Sensors that tell nothing, shape (4760,); by default those of the configuration.
+    instrument
+        The sensors; a dead one tells nothing. By default those of the configuration.
 
     Raises
     ------
@@ -42,19 +41,19 @@ class EventLimits:
         If events may have a second photon, or the pedestal noise is next to nothing.
     """
 
-    def __init__(self, config: SimulationConfig, is_dead: NDArray[np.bool_] | None = None) -> None:
+    def __init__(self, config: SimulationConfig, instrument: Instrument | None = None) -> None:
         if config.pileup.probability > 0:
             raise ConfigError(
                 "the physical limit of events with a second photon is not known; simulate events "
                 f"without pile-up (pileup.probability is {config.pileup.probability})"
             )
-        instrument = build_instrument(config)
+        sensors = build_instrument(config) if instrument is None else instrument
         self._config = config
-        self._alive = ~(instrument.is_dead if is_dead is None else is_dead)
-        self._efficiency = instrument.efficiency.astype(np.float64)
-        self._gain = instrument.gain_variance.astype(np.float64)
-        self._pedestal = instrument.pedestal_variance.astype(np.float64)
-        self._light = ExactLight(config.light, instrument.geometry)
+        self._alive = ~sensors.is_dead
+        self._efficiency = sensors.efficiency.astype(np.float64)
+        self._gain = sensors.gain_variance.astype(np.float64)
+        self._pedestal = sensors.pedestal_variance.astype(np.float64)
+        self._light = ExactLight(config.light, sensors.geometry)
         self._charge_information = ChargeInformation(config.response)
         self._prior = numbers.prior_information(config.beam)
 
@@ -88,7 +87,8 @@ class EventLimits:
         charge = mean_slopes * (self._alive * self._charge_information(mean))
         timing = time_slopes * (self._alive * self._time_weight(mean))
         total: Values = _product(charge, mean_slopes.T) + _product(timing, time_slopes.T)
-        return (total + total.T) / 2
+        symmetric: Values = (total + total.T) / 2
+        return symmetric
 
     def mean_and_slopes(self, event: Values) -> tuple[Values, Values, Values]:
         """Return the mean photo-electrons of one event and the derivatives of light and time.
@@ -120,7 +120,7 @@ class EventLimits:
 
     def _time_weight(self, mean: Values) -> Values:
         """Return the information of every sensor's time [1/ns2], (4760,)."""
-        response: ResponseConfig = self._config.response
+        response = self._config.response
         width = np.sqrt(mean * (1.0 + self._gain) + self._pedestal)
         is_hit = ndtr((mean - response.threshold_pe) / width)
         variance = response.time_noise_ns**2 / np.maximum(mean, 1.0) + response.time_floor_ns**2
@@ -130,13 +130,13 @@ class EventLimits:
     def _of_one(self, event: Values) -> Values:
         covariance = posterior_covariance(self.information(event), self._prior)
         emission = numbers.emission(self._config.beam, numbers.shifted(event))
-        by_parameter = numbers.slopes(emission)
-        # Latents have no part in it.
-        used = slice(numbers.FIRST_LATENT)
-        derived = np.einsum(
-            "pi,pq,qi->i", by_parameter[used], covariance[used, used], by_parameter[used]
-        )
-        return np.sqrt(np.concatenate([np.diag(covariance)[:_N_DIRECT], derived]))
+        used = slice(numbers.FIRST_LATENT)  # latents have no part in the emission
+        slopes, known = numbers.slopes(emission)[used], covariance[used, used]
+        with np.errstate(invalid="ignore"):
+            derived = np.einsum("pi,pq,qi->i", slopes, known, slopes)
+        derived[np.isnan(derived)] = np.inf  # infinity times nothing
+        widths: Values = np.sqrt(np.concatenate([np.diag(covariance)[:_N_DIRECT], derived]))
+        return widths
 
 
 def _product(left: Values, right: Values) -> Values:

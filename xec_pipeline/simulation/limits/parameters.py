@@ -47,6 +47,21 @@ def event_parameters(photons: Photons, latents: Values, beam: BeamConfig) -> Val
     )
 
 
+def photons_of(beam: BeamConfig, parameters: Values) -> Photons:
+    """Return the photons of parameters, (n, 18); the inverse of `event_parameters`."""
+    conversion = uvw_to_xyz(parameters[:, 1:4])
+    vertex = parameters[:, 5:7] @ _target_axes(beam)
+    way = conversion - vertex
+    length = np.linalg.norm(way, axis=1)
+    return Photons(
+        energy_mev=parameters[:, 0],
+        vertex_cm=vertex,
+        direction=way / length[:, None],
+        conversion_cm=conversion,
+        emission_ns=parameters[:, TIME] - length / SPEED_OF_LIGHT_CM_PER_NS,
+    )
+
+
 def prior_information(beam: BeamConfig) -> Values:
     """Return what is known of the parameters before the event, the diagonal of shape (18,)."""
     prior = np.zeros(N_PARAMETERS)
@@ -72,7 +87,7 @@ def point_quantities(config: SimulationConfig, parameters: Values) -> tuple[Valu
         Logarithm of the emitted photons (n,); positions, shares and paths as in `light_slopes`,
         shape (n, 15).
     """
-    photons = _photons(config.beam, parameters)
+    photons = photons_of(config.beam, parameters)
     points = light_points(config.shower, photons, parameters[:, FIRST_LATENT:])
     n = len(parameters)
     quantities = [points.position_cm.reshape(n, -1), points.fraction, points.path_cm]
@@ -81,7 +96,7 @@ def point_quantities(config: SimulationConfig, parameters: Values) -> tuple[Valu
 
 def emission(beam: BeamConfig, parameters: Values) -> Values:
     """Return theta, phi [deg] and time [ns] of the emission, shape (n, 3)."""
-    photons = _photons(beam, parameters)
+    photons = photons_of(beam, parameters)
     angles = direction_to_angles_deg(photons.direction)
     return np.column_stack([angles, photons.emission_ns])
 
@@ -98,21 +113,7 @@ def slopes(values: Values) -> Values:
     return (up - down) / (2 * _STEP)
 
 
-def _photons(beam: BeamConfig, parameters: Values) -> Photons:
-    conversion = uvw_to_xyz(parameters[:, 1:4])
-    vertex = parameters[:, 5:7] @ _target_axes(beam)
-    way = conversion - vertex
-    length = np.linalg.norm(way, axis=1)
-    return Photons(
-        energy_mev=parameters[:, 0],
-        vertex_cm=vertex,
-        direction=way / length[:, None],
-        conversion_cm=conversion,
-        emission_ns=parameters[:, TIME] - length / SPEED_OF_LIGHT_CM_PER_NS,
-    )
-
-
 def _target_axes(beam: BeamConfig) -> Values:
-    """Unit vectors along the slanted target and across it, shape (2, 3)."""
+    """Return unit vectors along the slanted target and across it, shape (2, 3)."""
     slant = math.radians(beam.target_slant_deg)
     return np.array([[math.sin(slant), 0.0, math.cos(slant)], [0.0, 1.0, 0.0]])
