@@ -114,10 +114,9 @@ class MaskedTotals:
         for feature in self._features:
             loss = self._sums[f"{feature}/loss"] / self.n_events
             metrics |= {f"{prefix}{feature}_loss": loss, f"{prefix}loss_{feature}": loss}
-        if self._sums["alive"]:
-            ratio = self._sums["hidden"] / self._sums["alive"]
-            metrics[f"{prefix}actual_mask_ratio"] = ratio
-        metrics[f"{prefix}n_masked_total"] = self._sums["hidden"]
+        hidden, alive = self._sums["hidden"], self._sums["alive"]
+        metrics[f"{prefix}actual_mask_ratio"] = hidden / alive if alive else 0.0
+        metrics[f"{prefix}n_masked_total"] = hidden
         return metrics
 
     def face_losses(self, prefix: str, *, of_all_events: bool) -> dict[str, float]:

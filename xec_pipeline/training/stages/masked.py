@@ -65,8 +65,8 @@ class MaskedPrediction:
 
     Attributes
     ----------
-    event, run, entry
-        Event number, run number, position in the file (B,).
+    event, run, entry, index
+        Event number, run number, position in the file and in the sample (B,).
     npho
         Photons as measured (B, 4760); NaN where dead.
     truth, masked_input
@@ -80,6 +80,7 @@ class MaskedPrediction:
     event: NDArray[np.integer[Any]]
     run: NDArray[np.integer[Any]]
     entry: NDArray[np.integer[Any]]
+    index: NDArray[np.integer[Any]]
     npho: NDArray[np.float32]
     truth: NDArray[np.float32]
     masked_input: NDArray[np.float32]
@@ -149,17 +150,17 @@ class MaskedStage(abc.ABC):
         seed_weights(run.training.seed)
         self.model: nn.Module = build().to(dist.device)
 
-    def _event_losses(self, model: nn.Module, losses: Mapping[str, FeatureLoss]) -> Tensor:
+    def _event_losses(
+        self,
+        model: nn.Module,  # noqa: ARG002 - it may have learned weights of the features
+        losses: Mapping[str, FeatureLoss],
+    ) -> Tensor:
         """Return the objective of each event (B,), not weighted."""
         return self._loss.event_losses(losses)
 
     @abc.abstractmethod
     def _face_losses(self, totals: MaskedTotals, prefix: str) -> dict[str, float]:
         """Return the losses of the faces."""
-
-    @abc.abstractmethod
-    def _further_metrics(self, model: nn.Module, totals: MaskedTotals) -> dict[str, float]:
-        """Return what is logged beside losses and errors."""
 
     @abc.abstractmethod
     def _masked_input(self, model: nn.Module, masked: MaskedBatch) -> Tensor:
@@ -209,7 +210,7 @@ class MaskedStage(abc.ABC):
         metrics = totals.losses("val/") | self._face_losses(totals, "val/")
         if self._run.training.track_mae_rmse:
             metrics |= totals.errors("val/")
-        metrics |= self._training_metrics() | self._further_metrics(model, totals)
+        metrics |= self._training_metrics()
         return Validation(loss=totals.loss, metrics=metrics, table=None)
 
     @torch.no_grad()
@@ -228,6 +229,7 @@ class MaskedStage(abc.ABC):
                 event=batch.targets["event"].cpu().numpy(),
                 run=batch.targets["run"].cpu().numpy(),
                 entry=entries[batch.index_B.numpy()],
+                index=batch.index_B.numpy(),
                 npho=batch.npho_BS.cpu().numpy(),
                 truth=x.cpu().numpy(),
                 masked_input=self._masked_input(model, masked).cpu().numpy(),
@@ -271,13 +273,13 @@ class MaskedStage(abc.ABC):
             npho = npho.masked_fill(torch.rand_like(npho) < dropout, float("nan"))
         x = self._normalizer.from_ns(npho, batch.time_ns_BS)
         truth = sensor_truth(x, npho, self._run.normalization, self._run.time_threshold)
-        run_B, event_B = (batch.targets[name] for name in _IDENTITY)
+        run, event = (batch.targets[name] for name in _IDENTITY)
         weights = self._event_weights
         return MaskedBatch(
             index_B=batch.index_B,
             n_total=batch.n_total,
             truth=truth,
-            is_hidden=self._masks.draw(draw, run_B, event_B, truth.npho, truth.alive),
+            is_hidden=self._masks.draw(draw, run, event, truth.npho, truth.alive),
             weight=x.new_ones(len(batch)) if weights is None else weights(batch.npho_BS),
         )
 
