@@ -76,3 +76,16 @@ def fit_inpainter(
     curve = Curve()
     trainer = Trainer(stage, run, ranks, reporter=SilentReporter(), tracker=curve)
     return FittedInpainter(trainer.fit(), trainer, stage, curve)
+
+
+def one_epoch(save_dir: Path, head: str, batch_size: int) -> InpainterRun:
+    """Return a run that hides sensors of one face, to compare numbers of ranks."""
+    training = {
+        "epochs": 1,
+        "lr": 1e-3,
+        "npho_loss_weight": {"enabled": True},
+        "intensity_reweighting": {"enabled": True},
+    }
+    data = {"batch_size": batch_size, "max_events": 24, "max_val_events": 17}
+    model = {**HEADS[head], "mask_ratio": {"top": 0.05}, "predict_channels": ["npho", "time"]}
+    return tiny_inpainter_run(save_dir, data=data, model=model, training=training)
