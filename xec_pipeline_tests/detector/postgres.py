@@ -58,7 +58,17 @@ def _prepare(programs: Path, folder: Path) -> None:
     if (user := _other_user()) is not None and os.geteuid() == 0:
         for path in (folder, password):
             os.chown(path, user.pw_uid, user.pw_gid)
-    options = ["-U", USER, "-A", "scram-sha-256", "--pwfile", password, "--locale=C", "-E", "UTF8"]
+    options: list[str | Path] = [
+        "-U",
+        USER,
+        "-A",
+        "scram-sha-256",
+        "--pwfile",
+        password,
+        "--locale=C",
+        "-E",
+        "UTF8",
+    ]
     _run([programs / "initdb", *_where(folder), *options, "--no-sync"], folder)
     with (folder / "data" / "postgresql.conf").open("a") as conf:
         conf.write(f"listen_addresses = ''\nunix_socket_directories = '{folder}'\nfsync = off\n")

@@ -107,6 +107,13 @@ def test_short_status_is_taken_with_a_warning(url, caplog):
     assert "id = 26: 2 of 4760 sensors" in caplog.text
 
 
+def test_flags_as_bytes_of_a_bit_column(sqlite_url):
+    with sa.create_engine(sqlite_url, poolclass=NullPool).begin() as connection:
+        connection.execute(sa.text("UPDATE XECPMStatus SET IsBad = x'00' WHERE IsBad = 0"))
+        connection.execute(sa.text("UPDATE XECPMStatus SET IsBad = x'01' WHERE IsBad = 1"))
+    assert DeadDatabase(sqlite_url).of_run(100).channels == BAD
+
+
 def test_run_that_leads_to_two_statuses(sqlite_url):
     with sa.create_engine(sqlite_url, poolclass=NullPool).begin() as connection:
         connection.execute(sa.text("INSERT INTO XECConf VALUES (1, 12)"))

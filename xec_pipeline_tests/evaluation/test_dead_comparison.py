@@ -46,7 +46,7 @@ def test_changes(comparison):
 
 
 def test_similarity_is_symmetric_with_ones_on_the_diagonal(comparison):
-    expected = [[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 1]]
+    expected = np.array([[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 1]])
     assert np.allclose(comparison.similarity(), expected)
 
 
