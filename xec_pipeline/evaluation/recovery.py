@@ -21,8 +21,7 @@ from xec_pipeline.evaluation.inpainter_network import InpainterNetwork
 from xec_pipeline.evaluation.masked_rows import ARTIFICIAL, DEAD, MaskedRows
 from xec_pipeline.evaluation.sensor_front import mask_of, sensor_in_front
 from xec_pipeline.models.input_norm import forward_npho, npho_minimum
-from xec_pipeline.models.masking import FIXED_DRAW
-from xec_pipeline.models.sensor_masks import SensorMasks
+from xec_pipeline.models.masking import FIXED_DRAW, SensorMasks
 from xec_pipeline.reconstruction.inpainting.baselines import Baseline
 
 IDENTITY: Final = ("run", "event")
