@@ -85,9 +85,8 @@ class HideSome:
         """Return the dead sensors and those drawn among the others."""
         pattern = self._pattern.to(batch.npho_BS.device)
         is_dead = ~torch.isfinite(batch.npho_BS) | pattern
-        drawn = self._masks.draw(
-            FIXED_DRAW, *(batch.targets[name] for name in IDENTITY), batch.npho_BS, ~is_dead
-        )
+        run, event = (batch.targets[name] for name in IDENTITY)
+        drawn = self._masks.draw(FIXED_DRAW, run, event, batch.npho_BS, ~is_dead)
         return Hidden(is_masked=drawn | is_dead, is_dead=is_dead)
 
 
