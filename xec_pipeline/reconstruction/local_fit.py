@@ -78,8 +78,8 @@ class LocalFit:
     chi2, ndf
         Of the last window, shape (B,).
     is_good
-        Shape (B,): ten sensors or more, the fit came to rest inside the xenon in front of the
-        inner face, and the light is there with at least five standard deviations.
+        Shape (B,): ten sensors or more, the fit came to rest in front of the inner face at a depth
+        between 0.05 and 50 cm, and the light stands out of its noise by five standard deviations.
     """
 
     uvw_cm: Values
@@ -91,14 +91,8 @@ class LocalFit:
     @property
     def chi2_per_ndf(self) -> Values:
         """chi2 / ndf, NaN where nothing was fitted; shape (B,)."""
-<<<<<<< HEAD
-        return np.divide(
-            self.chi2, self.ndf, out=np.full(len(self.chi2), np.nan), where=self.ndf > 0
-        )
-=======
         ratio: Values = self.chi2 / self.ndf
         return ratio
->>>>>>> baselines
 
     def photons(self, geometry: Geometry) -> Values:
         """Return what the points give to all sensors, shape (B, 4760)."""
@@ -273,5 +267,5 @@ def _brightest_place(light: Values, usable: Flags) -> Numbers:
     )
     mean = np.full(shape, -np.inf)
     np.divide(total, count, out=mean, where=count > _MIN_IN_SQUARE - 0.5)
-    place: Numbers = mean.reshape(len(light), -1).argmax(axis=1)
+    place: Numbers = mean.reshape(len(light), N_SIPM).argmax(axis=1)
     return place

@@ -2,14 +2,18 @@
 
 import glob
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from xec_pipeline.config.file_names import (
+    ANALYSIS_FOLDER,
     checkpoint_file,
+    dead_study_file,
     encoder_file,
+    inpainter_predictions_file,
     raw_onnx_file,
+    recovered_file,
     sensor_predictions_file,
 )
 from xec_pipeline.config.tasks import TASK_NAMES
@@ -136,7 +140,7 @@ def existing_checkpoints(run_dir: Path, kind: str) -> list[Path]:
     return sorted(run_dir.glob(checkpoint_file(kind, "*")))
 
 
-def clear_run(run_dir: Path, run_name: str, kind: str, onnx: str | None = None) -> None:
+def clear_run(run_dir: Path, run_name: str, kind: str, exported: Collection[str] = ()) -> None:
     """Remove what an earlier training of this kind, and its weights, left in a run's folder.
 
     Files of other kinds of runs with the same name stay, and so do the tables of baselines, which
@@ -148,19 +152,19 @@ def clear_run(run_dir: Path, run_name: str, kind: str, onnx: str | None = None) 
         The run's folder and name.
     kind
         What is trained.
-    onnx
-        File name of a regressor's exported model, if it is exported.
+    exported
+        File names of the models that are exported.
     """
     made = {
         "regressor": _tables_and_figures(run_name),
         "mae": (encoder_file("*"), sensor_predictions_file("*")),
+        "inpainter": _recovered(run_name),
     }
     stale = existing_checkpoints(run_dir, kind)
     for pattern in made.get(kind, ()):
         stale += sorted(run_dir.glob(pattern))
-    if kind == "regressor" and onnx is not None:
-        models = (run_dir / onnx, run_dir / raw_onnx_file(onnx))
-        stale += [path for path in models if path.is_file()]
+    stale += [run_dir / made for name in exported for made in (name, raw_onnx_file(name))]
+    stale = [path for path in stale if path.is_file()]
     for path in stale:
         path.unlink(missing_ok=True)
     if stale:
@@ -174,6 +178,17 @@ def _tables_and_figures(run_name: str) -> tuple[str, ...]:
     heads += [f"resolution_{each}_{name}" for each in (*TASK_NAMES, "table")]
     patterns = [f"{head}{tail}" for head in heads for tail in (".*", "_*")]
     return (*patterns, *(f"test/{pattern}" for pattern in patterns))
+
+
+def _recovered(run_name: str) -> tuple[str, ...]:
+    """Return patterns of the files with what an inpainter recovered, and of what shows it."""
+    name = glob.escape(run_name)
+    return (
+        inpainter_predictions_file("*"),
+        recovered_file("*", name),
+        f"{dead_study_file(name)}*",
+        f"{ANALYSIS_FOLDER}/*",
+    )
 
 
 def _encoder_of_run(path: Path) -> PretrainedEncoder:

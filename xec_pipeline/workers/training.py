@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from torch import nn
 
+from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.data.shards import ShardSet, ensure_shards
@@ -22,7 +23,7 @@ from xec_pipeline.training.tracking import Tracker, open_tracker
 from xec_pipeline.training.transfer import PretrainedEncoder
 from xec_pipeline.workers.pipes import Report, open_report
 
-AnyRun: TypeAlias = RegressorRun | MaeRun
+AnyRun: TypeAlias = RegressorRun | MaeRun | InpainterRun
 UNITS: Final = "energy MeV, time ns, position cm, angle deg"
 """Of all metrics of a training, as a tag of its MLflow run."""
 Found: TypeAlias = GoingOn | None
@@ -147,9 +148,18 @@ def fit(
         done = trainer.state.progress
         reporter.log(f"going on from {found[1]} after {done.epoch} epochs, {done.step} steps")
     if dist.is_main and (found is None or not is_within(found.path, run.run_dir)):
-        onnx = run.export.onnx if isinstance(run, RegressorRun) else None
-        clear_run(run.run_dir, run.name, kind, onnx)
+        clear_run(run.run_dir, run.name, kind, _exported(run))
     return trainer.fit()
+
+
+def _exported(run: AnyRun) -> tuple[str, ...]:
+    """Return the file names of the models that are exported."""
+    if isinstance(run, MaeRun):
+        return ()
+    names = [run.export.onnx]
+    if isinstance(run, InpainterRun):
+        names.append(run.export.torchscript)
+    return tuple(name for name in names if name is not None)
 
 
 def open_tracker_for(run: AnyRun, dist: DistContext, found: Found) -> Tracker:

@@ -9,7 +9,7 @@ from xec_pipeline.simulation.events import Simulator, simulate_events
 
 SENTINEL = np.float32(1e10)
 REAL_DATA_ONLY = {"dead", "nDead", "Ebgo", "Angle", "gstatus"}
-ADDED = {"npho_mean": (4760,), "latent": (11,), "energyPileup": ()}
+ADDED = {"latent": (11,), "energyPileup": ()}
 
 
 def _simulate(n=8, seed=1, preset="meg2", **options):
@@ -102,6 +102,25 @@ def test_dead_sensors_are_dead_in_every_event():
     for name in ("npho", "nphe", "time", "relative_npho", "relative_time"):
         assert (events[name][:, is_dead] == SENTINEL).all(), name
     assert (events["npho"][:, ~is_dead] < 1e9).all()
+
+
+@pytest.mark.parametrize("pileup", [0.0, 0.5])
+def test_true_light_changes_nothing_else(pileup):
+    common = {"dead_fraction": 0.05, "pileup": {"probability": pileup}}
+    without, events = _simulate(70, 8, **common), _simulate(70, 8, truth_light=True, **common)
+    assert set(events) - set(without) == {"npho_mean", "latent"}
+    for name, values in without.items():
+        np.testing.assert_array_equal(events[name], values, err_msg=name)
+        assert events[name].dtype == values.dtype
+
+
+def test_true_light_of_dead_sensors_is_what_they_would_have_seen():
+    alive = _simulate(6, 9, truth_light=True)
+    events = _simulate(6, 9, truth_light=True, dead_fraction=0.2)
+    assert (events["npho"] == SENTINEL).mean() == pytest.approx(0.2, abs=0.001)
+    np.testing.assert_array_equal(events["npho_mean"], alive["npho_mean"])
+    assert events["npho_mean"].dtype == np.float32
+    assert events["npho_mean"].min() > 0
 
 
 def test_pileup_adds_light_and_keeps_the_truth():

@@ -4,6 +4,7 @@ Who is whose neighbour is a sparse matrix; the rows of an event's chosen sensors
 all sensors are the sums. Shapes: B events, P pairs of event and chosen sensor, K values.
 """
 
+import functools
 from typing import Final
 
 import numpy as np
@@ -55,15 +56,7 @@ class NeighbourSums:
     """
 
     def __init__(self, geometry: Geometry, radius_cm: float = NEIGHBOUR_RADIUS_CM) -> None:
-        found = neighbours_within(geometry, radius_cm, same_face=True)
-        row = np.repeat(np.arange(N_SENSORS), [len(ids) for ids in found])
-        column = np.concatenate(found)
-        offset = geometry.position_cm[row] - geometry.position_cm[column]
-        inside = np.linalg.norm(offset, axis=1) < radius_cm
-        ones = np.ones(inside.sum())
-        self._matrix = sparse.csr_array(
-            (ones, (row[inside], column[inside])), shape=(N_SENSORS, N_SENSORS)
-        )
+        self._matrix = _neighbour_matrix(geometry, radius_cm)
 
     @property
     def counts(self) -> Numbers:
@@ -91,3 +84,15 @@ class NeighbourSums:
             pairs = slice(border[row], border[row + 1])
             sums[pairs] = self._matrix[sensor[pairs]] @ of_event
         return sums
+
+
+@functools.lru_cache(maxsize=4)
+def _neighbour_matrix(geometry: Geometry, radius_cm: float) -> sparse.csr_array:
+    """Return 1 where a sensor (column) is a neighbour of another (row), shape (4760, 4760)."""
+    found = neighbours_within(geometry, radius_cm, same_face=True)
+    row = np.repeat(np.arange(N_SENSORS), [len(ids) for ids in found])
+    column = np.concatenate(found)
+    offset = geometry.position_cm[row] - geometry.position_cm[column]
+    inside = np.linalg.norm(offset, axis=1) < radius_cm
+    places = (row[inside], column[inside])
+    return sparse.csr_array((np.ones(len(places[0])), places), shape=(N_SENSORS, N_SENSORS))
