@@ -1,6 +1,5 @@
 """The table of resolutions: the network beside what can be had without one."""
 
-import csv
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -36,6 +35,7 @@ from xec_pipeline.evaluation.tables import (
     read_prediction_csv,
 )
 from xec_pipeline.evaluation.text import with_error
+from xec_pipeline.evaluation.text_table import markdown, plain_text, write_records
 from xec_pipeline.units import MM_PER_CM, PS_PER_NS, SIGNAL_ENERGY_MEV
 
 MODEL: Final = "model"
@@ -166,20 +166,11 @@ class ResolutionTable:
 
     def text(self) -> str:
         """Return the table with aligned columns for a terminal."""
-        cells = self.cells()
-        widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-        lines = ["  ".join(_aligned(line, widths)).rstrip() for line in cells]
-        rule = "-" * max(len(line) for line in lines)
-        body = [self.title, rule, lines[0], rule, *lines[1:], rule, *self.notes()]
-        return "\n".join(body) + "\n"
+        return plain_text(self.title, self.cells(), self.notes())
 
     def markdown(self) -> str:
         """Return the table in Markdown."""
-        header, *lines = [[cell.replace("|", "\\|") for cell in line] for line in self.cells()]
-        marks = ["---", "---", *["---:"] * (len(header) - 2)]
-        table = [f"| {' | '.join(line)} |" for line in (header, marks, *lines)]
-        notes = [note.replace("|", "\\|") for note in self.notes()]
-        return "\n".join([f"### Resolution: {self.title}", "", *table, "", "\n\n".join(notes), ""])
+        return markdown(f"Resolution: {self.title}", self.cells(), self.notes())
 
     def records(self) -> list[dict[str, Any]]:
         """Return one dictionary per number."""
@@ -255,7 +246,7 @@ def write_resolution_table(
     table = build_resolution_table(sample_dir(run_dir, run_name), run_name)
     stem = f"resolution_table_{run_name}{suffix}"
     paths = {ending: Path(out_dir or run_dir) / f"{stem}.{ending}" for ending in _ENDINGS}
-    _write_csv(paths["csv"], table.records())
+    write_records(paths["csv"], table.records())
     write_json(
         paths["json"],
         {
@@ -327,17 +318,3 @@ def _counts(row: Row) -> str:
     """Return the number of events, for each method if they differ."""
     counts = [row.entries[method].n for method in METHODS if method in row.entries]
     return str(counts[0]) if len(set(counts)) == 1 else "/".join(map(str, counts))
-
-
-def _aligned(line: list[str], widths: list[int]) -> list[str]:
-    return [
-        cell.ljust(width) if i < 2 else cell.rjust(width)
-        for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-    ]
-
-
-def _write_csv(path: Path, records: list[dict[str, Any]]) -> None:
-    with replacing(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(records[0]) if records else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
