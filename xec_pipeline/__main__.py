@@ -16,6 +16,7 @@ COMMANDS = (
     "train",
     "validate",
     "plots",
+    "analyze",
     "export",
     "inspect",
     "import-checkpoint",

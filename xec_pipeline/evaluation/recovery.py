@@ -29,13 +29,13 @@ COUNTING_NOISE: Final = "counting noise"
 AGAINST: Final = {TRUTH: "count", MEAN: "mean"}
 _PERCENT: Final = 100.0
 _HOW_TO_READ: Final = (
-    "(predicted - reference) / reference; bins are in the reference and hold their lower edge. ± is "
-    f"one standard deviation from {N_RESAMPLES} resamples of the events. {NOT_KNOWN}: fewer than "
-    f"{MIN_PER_BIN} sensors."
+    "(predicted - reference) / reference; bins are in the reference and hold their lower edge. "
+    f"± is one standard deviation from {N_RESAMPLES} resamples of the events. {NOT_KNOWN}: fewer "
+    f"than {MIN_PER_BIN} sensors."
 )
 _FLOOR_NOTE: Final = (
-    f"count: as measured, with its noise; mean: without it. '{TRUE_MEAN}' predicts the mean itself, "
-    "so what it shows against the count is the noise of the count: the floor."
+    f"count: as measured, with its noise; mean: without it. '{TRUE_MEAN}' predicts the mean "
+    "itself, so what it shows against the count is the noise of the count: the floor."
 )
 
 
@@ -140,8 +140,10 @@ class RecoveryTable:
         return enough(row.entries[model].over(row.entries[other]))
 
     def _ratios(self) -> Iterator[str]:
-        for model in self.models:
-            others = [c for c in self.columns if c not in (model, TRUE_MEAN, COUNTING_NOISE)]
+        for i, model in enumerate(self.models):
+            # Of two models one ratio is enough.
+            skipped = {*self.models[: i + 1], TRUE_MEAN, COUNTING_NOISE}
+            others = [column for column in self.columns if column not in skipped]
             for reference, other in itertools.product(AGAINST, others):
                 rows = [row for row in self.rows if row.reference == reference]
                 ratios = [self.ratio(row, model, other) for row in rows]

@@ -8,7 +8,7 @@ from xec_pipeline.evaluation.event_bootstrap import ESTIMATORS, Resampled
 from xec_pipeline.evaluation.masked_metrics import enough
 from xec_pipeline.evaluation.masked_rows import Bools
 from xec_pipeline.evaluation.masked_samples import TRUTH, Sample
-from xec_pipeline.evaluation.profiles import Profile, bin_numbers
+from xec_pipeline.evaluation.profiles import EVENTS_PER_BIN, Profile, bin_numbers
 from xec_pipeline.evaluation.resolution import Values
 
 _BINS_PER_DECADE: Final = 8
@@ -18,10 +18,14 @@ _PERCENT: Final = 100.0
 
 
 def log_edges(values: Values, lowest: float) -> Values:
-    """Return eight bins per decade from `lowest` to the largest value, which the last one holds."""
-    kept = values[np.isfinite(values)]
+    """Return bins from `lowest` to the largest value, which the last one holds.
+
+    Eight per decade, or fewer for fewer than 50 values per bin on average.
+    """
+    kept = values[values >= lowest]
     highest = max(float(kept.max(initial=0.0)), 2 * lowest)
-    n_bins = max(int(np.ceil(_BINS_PER_DECADE * np.log10(highest / lowest))), 1)
+    finest = int(np.ceil(_BINS_PER_DECADE * np.log10(highest / lowest)))
+    n_bins = int(np.clip(len(kept) // EVENTS_PER_BIN, 1, finest))
     edges = np.geomspace(lowest, highest, n_bins + 1)
     # The power may miss the ends by a rounding, and with it the brightest sensor.
     edges[[0, -1]] = lowest, highest
