@@ -18,7 +18,10 @@ COMMANDS = (
     "plots",
     "analyze",
     "export",
+    "recover",
+    "dead-study",
     "inspect",
+    "dead",
     "import-checkpoint",
 )
 
@@ -29,8 +32,9 @@ def build_parser() -> argparse.ArgumentParser:
         prog="xec",
         description="From ROOT files of the MEG II photon detector to trained and exported models.",
         epilog="Order of work: simulate (or your own ROOT files) -> shards -> train -> validate -> "
-        "plots -> export; inspect looks into any file on the way. Options may be written with "
-        "underscores or hyphens. The Dagster UI does the same: make ui.",
+        "plots -> export; inspect looks into any file on the way, dead keeps the lists of dead "
+        "sensors. Options may be written with underscores or hyphens. The Dagster UI does the "
+        "same: make ui.",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="log more")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="command")

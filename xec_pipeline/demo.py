@@ -1,8 +1,9 @@
 """The whole chain on toy events, through Dagster: `python -m xec_pipeline.demo`.
 
 Makes toy ROOT files, then materializes what Dagster calls missing or stale: an encoder trained
-without truth, a regressor that begins with it, and the same regressor from scratch. Ends with their
-resolutions side by side. A second call finds nothing to do.
+without truth, a regressor that begins with it, the same regressor from scratch, and an inpainter
+that recovers dead sensors. Ends with the resolutions of the regressors side by side, the errors of
+recovered sensors, and what those are worth to the regressor. A second call finds nothing to do.
 """
 
 import os
@@ -17,7 +18,13 @@ from typing import Final, NamedTuple
 import dagster as dg
 
 from xec_pipeline.config.datasets import dataset_key
-from xec_pipeline.config.registry import registered_mae, registered_regressor
+from xec_pipeline.config.file_names import ANALYSIS_FOLDER, dead_study_file
+from xec_pipeline.config.inpainter import InpainterRun
+from xec_pipeline.config.registry import (
+    registered_inpainter,
+    registered_mae,
+    registered_regressor,
+)
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.definitions import defs
 from xec_pipeline.defs import keys
@@ -30,22 +37,28 @@ from xec_pipeline.evaluation.side_by_side import compare_runs
 
 RUNS: Final[Mapping[str, str]] = {"demo": "pre-trained", "demo-scratch": "from scratch"}
 """What the last table calls the regressor runs; how long they train stands in their preset."""
+INPAINTERS: Final = ("demo",)
+"""Inpainter runs."""
 WORKSPACE: Final = Path("workspace.yaml")
 
 
 class Toy(NamedTuple):
-    """A toy data set: number of events, energy or range [MeV], seed, first run number."""
+    """A toy data set: number of events, energy or range [MeV], seed, first run number.
+
+    With `truth_light` it holds the mean light, without the counting noise of the sensors.
+    """
 
     events: int
     energy_mev: str
     seed: int
     first_run: int
+    truth_light: bool = False
 
 
 TOYS: Final[Mapping[str, Toy]] = {
     "data/toy/train": Toy(32_000, "15:60", 1, 1),
     "data/toy/val": Toy(4_000, "15:60", 2, 101),
-    "data/toy/test": Toy(4_000, "52.83", 31, 201),
+    "data/toy/test": Toy(4_000, "52.83", 31, 201, truth_light=True),
 }
 _EVENTS_PER_FILE: Final = 4_000
 
@@ -59,7 +72,15 @@ _JOBS: Final[Mapping[dg.AssetKey, str]] = {
     keys.FIGURES: "draw_figures",
     keys.TABLE: "draw_figures",
     keys.ONNX: "export_onnx",
+    keys.INPAINTER: "train_inpainter",
+    keys.RECOVERED: "train_inpainter",
+    keys.ANALYSIS: "analyze_inpainter",
+    keys.DEAD_STUDY: "study_dead_sensors",
+    keys.INPAINTER_EXPORT: "export_inpainter",
 }
+_OF_INPAINTERS: Final = frozenset(
+    {keys.INPAINTER, keys.RECOVERED, keys.ANALYSIS, keys.DEAD_STUDY, keys.INPAINTER_EXPORT}
+)
 
 
 def main() -> int:
@@ -111,6 +132,7 @@ def simulate(runs: Sequence[RegressorRun]) -> None:
             "--jobs": min(8, len(os.sched_getaffinity(0))),
         }
         words = [str(word) for option in options.items() for word in option]
+        words += ["--truth_light"] if toy.truth_light else []
         command = [sys.executable, "-m", "xec_pipeline", "simulate", *words, "--overwrite"]
         if subprocess.run(command, check=False).returncode != 0:
             raise DataError(f"{path}: the toy events could not be made")
@@ -123,8 +145,9 @@ def observe(instance: dg.DagsterInstance) -> None:
 
 
 def dataset_paths(runs: Sequence[RegressorRun]) -> list[str]:
-    """Return the datasets of `runs` and of the masked autoencoders that they name, once each."""
-    paths = [path for run in runs for path in (*training_paths(run), *evaluation_paths(run))]
+    """Return the datasets of `runs`, of their masked autoencoders and of inpainters, once each."""
+    named: list[RegressorRun | InpainterRun] = [*runs, *map(registered_inpainter, INPAINTERS)]
+    paths = [path for run in named for path in (*training_paths(run), *evaluation_paths(run))]
     for name in _maes(runs):
         paths += training_paths(registered_mae(name))
     return list(dict.fromkeys(paths))
@@ -136,12 +159,14 @@ def wanted_partitions(runs: Sequence[RegressorRun]) -> list[AssetPartition]:
         keys.SHARDS: list(dict.fromkeys(map(dataset_key, dataset_paths(runs)))),
         keys.ENCODER: _maes(runs),
     }
+    partitions |= {key: list(INPAINTERS) for key in _OF_INPAINTERS}
     names = [run.name for run in runs]
     return [(key, part) for key in _JOBS for part in partitions.get(key, names)]
 
 
 def _maes(runs: Sequence[RegressorRun]) -> list[str]:
-    return list(dict.fromkeys(run.mae for run in runs if run.mae is not None))
+    named = [*runs, *(registered_inpainter(name) for name in INPAINTERS)]
+    return list(dict.fromkeys(run.mae for run in named if run.mae is not None))
 
 
 def bring_up_to_date(
@@ -221,7 +246,7 @@ def _cause(result: dg.ExecuteInProcessResult) -> str:
 
 
 def show(runs: Sequence[RegressorRun]) -> None:
-    """Print tables and files of each run, then what resolutions they reach side by side.
+    """Print tables and files of each run, then runs side by side, then what inpainters give.
 
     Raises
     ------
@@ -229,15 +254,24 @@ def show(runs: Sequence[RegressorRun]) -> None:
         If predictions are missing, or are of different events.
     """
     for run in runs:
-        echo("")
-        for table in sorted(run.run_dir.glob(f"resolution_table_{run.name}.txt")):
-            echo(table.read_text().rstrip())
+        _echo_files(run.run_dir / f"resolution_table_{run.name}.txt")
         echo(f"\nFiles in {run.run_dir}:")
         for path in sorted(path for path in run.run_dir.rglob("*") if path.is_file()):
             echo(f"  {path.stat().st_size / 1e6:9.3f} MB  {path.relative_to(run.run_dir)}")
     first, second = ((run.run_dir, run.name) for run in runs)
     pretrained, scratch = RUNS.values()
     echo(f"\n{compare_runs(first, second, (pretrained, scratch)).text().rstrip()}")
+    for name in INPAINTERS:
+        folder = registered_inpainter(name).run_dir
+        _echo_files(folder / ANALYSIS_FOLDER / f"recovery_table_{name}.txt")
+        _echo_files(folder / f"{dead_study_file(name)}.txt")
+
+
+def _echo_files(*paths: Path) -> None:
+    """Print the texts of the files that are there, each after an empty line."""
+    for path in paths:
+        if path.is_file():
+            echo(f"\n{path.read_text().rstrip()}")
 
 
 def echo(text: str) -> None:

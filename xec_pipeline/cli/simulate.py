@@ -22,6 +22,8 @@ examples
     xec simulate --out data/toy/test --events 2000 --energy 52.83 --seed 2
   1 % dead sensors, two dead boards, a second photon in every tenth event, all branches:
     xec simulate --out data/toy/hard --dead 0.01 --dead_boards 2 --pileup 0.1 --branches full
+  events to judge recovered sensors by their true mean instead of the noisy count:
+    xec simulate --out data/toy/test_mean --events 2000 --energy 52.83 --seed 2 --truth_light
 
 The seed and the run number of a file decide its events, never the number of processes. Run it again
 after an interruption: complete files are kept. Each file says how it was made, in its tree
@@ -97,7 +99,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         *_spellings("truth_light"),
         action="store_true",
-        help="also write the noiseless light mu_npho and the random numbers latent of each shower",
+        help="also write npho_mean, the true mean photons of every sensor, dead ones and a second "
+        "photon included, and latent, the random numbers of each shower; 19 kB more per event",
     )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes [1]")
     parser.add_argument(

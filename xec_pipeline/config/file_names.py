@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Final
 
 _PREFIXES: Final = {"regressor": "", "mae": "mae_", "inpainter": "inpainter_"}
+ANALYSIS_FOLDER: Final = "inpainter_analysis"
+"""Folder in a run's folder for tables and figures of recovered sensors."""
 
 
 def checkpoint_file(kind: str, which: str) -> str:
@@ -20,13 +22,36 @@ def checkpoint_file(kind: str, which: str) -> str:
 
 
 def encoder_file(which: str) -> str:
-    """Return the name of the encoder cut out of an MAE: `best`, `epoch_{n}`, or `*`."""
+    """Return the name of the encoder cut out of an MAE: `best`, `epoch_{n}`, or `*`.
+
+    Those of epochs hold weights alone, for any program; the best one is a checkpoint.
+    """
     return f"mae_encoder_{which}.pth"
+
+
+def encoder_sidecar(which: str) -> str:
+    """Return the name of the file that tells where an encoder comes from; see `encoder_file`."""
+    return f"mae_encoder_{which}.json"
 
 
 def sensor_predictions_file(epoch: int | str) -> str:
     """Return the name of an MAE's predictions for sensors after `epoch`, or `*`."""
     return f"mae_predictions_epoch_{epoch}.root"
+
+
+def inpainter_predictions_file(epoch: int | str) -> str:
+    """Return the name of an inpainter's predictions for hidden sensors after `epoch`, or `*`."""
+    return f"inpainter_predictions_epoch_{epoch}.root"
+
+
+def recovered_file(mode: str, run_name: str) -> str:
+    """Return the name of the table of sensors that an inpainter recovered in a mode."""
+    return f"inpainter_{mode}_{run_name}.root"
+
+
+def dead_study_file(run_name: str) -> str:
+    """Return the name of the study of dead sensors, without its ending."""
+    return f"inpainter_dead_study_{run_name}"
 
 
 def raw_onnx_file(name: str) -> str:

@@ -41,14 +41,17 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     "data.train_path": "train_root",
     "data.val_path": "val_root",
     "mlflow.run_name": "mlflow_run_name",
+    "checkpoint.save_predictions": "save_root_predictions",
     "training.npho_loss_weight.enabled": "npho_loss_weight_enabled",
     "training.intensity_reweighting.enabled": "intensity_reweighting_enabled",
 }
-"""Second names of flags of a masked autoencoder."""
-_NEGATED: Final[Mapping[str, str]] = {
-    "training.time.use_npho_weight": "no_npho_time_weight",
-    "training.track_mae_rmse": "no_track_mae_rmse",
-    "training.track_metrics": "no_track_metrics",
+"""Second names of flags of trainings that hide sensors."""
+_NEGATED: Final[Mapping[str, tuple[str, ...]]] = {
+    "training.time.use_npho_weight": ("no_npho_time_weight",),
+    "training.track_mae_rmse": ("no_track_mae_rmse", "disable_mae_rmse_metrics"),
+    "training.track_metrics": ("no_track_metrics",),
+    "model.freeze_encoder": ("finetune_encoder",),
+    "model.use_local_context": ("global_only",),
 }
 _SAVE_PATH: Final = "save_path"
 _NONE_WORDS: Final = frozenset({"null", "none", "None", "~"})
@@ -58,14 +61,14 @@ _SWITCHES: Final[Mapping[str, str]] = {
     "skip_final": "Leave the final tables and figures to a later step",
 }
 _REGRESSOR_SWITCHES: Final = frozenset({"skip_final"})
-_SECTIONS_WITHOUT_FLAGS: Final = frozenset({"tasks", "reweighting"})
+_SECTIONS_WITHOUT_FLAGS: Final = frozenset({"tasks", "reweighting", "validation"})
 
 
 def add_run_flags(parser: argparse.ArgumentParser, kind: type[Run] = RegressorRun) -> None:
     """Add `--config`, one flag for each option of a run of this kind, and `--set` to `parser`.
 
     Only flags that are given appear in the parsed namespace, so that `overrides_from` knows them.
-    A regressor has `--tasks`, too, and a masked autoencoder the earlier system's names of flags.
+    A regressor has `--tasks`, too, and other runs have the earlier system's names of flags.
     """
     parser.add_argument(
         "--config", required=True, metavar="RUN", help="YAML file of the run, or name of a preset"
@@ -76,8 +79,8 @@ def add_run_flags(parser: argparse.ArgumentParser, kind: type[Run] = RegressorRu
         _add_save_path(parser)
     for dotted, field in options(kind):
         _add_option(parser, dotted, field, _others(dotted, kind))
-        if dotted in _NEGATED:
-            _add_negation(parser, dotted)
+        for negation in _NEGATED.get(dotted, ()):
+            _add_negation(parser, dotted, negation)
     parser.add_argument(
         "--set",
         action="append",
@@ -191,10 +194,10 @@ def _add_save_path(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_negation(parser: argparse.ArgumentParser, dotted: str) -> None:
+def _add_negation(parser: argparse.ArgumentParser, dotted: str, negation: str) -> None:
     name = flag_name(dotted)
     parser.add_argument(
-        *_spellings(_NEGATED[dotted]),
+        *_spellings(negation),
         dest=name,
         action="store_const",
         const="false",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any, Final, Literal
 
-Kind = Literal["regressor", "mae"]
+Kind = Literal["regressor", "mae", "inpainter"]
 Tree = dict[str, Any]
 
 _log = logging.getLogger(__name__)
@@ -21,7 +21,14 @@ _FLAT_TIME_KEYS: Final = {
     "training.npho_threshold": "training.time.npho_threshold",
     "model.time_mask_ratio_scale": "training.time.mask_ratio_scale",
 }
-_MOVED: Final[Mapping[Kind, Mapping[str, str]]] = {"regressor": {}, "mae": _FLAT_TIME_KEYS}
+_MOVED: Final[Mapping[Kind, Mapping[str, str]]] = {
+    "regressor": {},
+    "mae": _FLAT_TIME_KEYS,
+    "inpainter": {
+        **_FLAT_TIME_KEYS,
+        "checkpoint.save_root_predictions": "checkpoint.save_predictions",
+    },
+}
 _WITHOUT_EFFECT: Final[Mapping[Kind, Mapping[str, str]]] = {
     "regressor": {
         "tasks.angleVec": "there is no such target in the data",
@@ -29,6 +36,10 @@ _WITHOUT_EFFECT: Final[Mapping[Kind, Mapping[str, str]]] = {
         **dict.fromkeys(_FLAT_TIME_KEYS, "a regressor has no loss of sensor times"),
     },
     "mae": {},
+    "inpainter": {
+        "model.sensor_positions_file": "the positions are those of the geometry",
+        "training.auto_channel_weight": "the losses of npho and time have the given weights",
+    },
 }
 _KEYS: Final[Mapping[str, str]] = {
     "data": "train_path val_path tree_name batch_size chunksize num_workers num_threads "
@@ -42,6 +53,12 @@ _KEYS: Final[Mapping[str, str]] = {
     "distributed": "num_gpus",
     "mlflow": "experiment run_name",
 }
+_HIDDEN_SENSOR_KEYS: Final = {
+    "training": "loss_fn loss_beta npho_weight time track_mae_rmse track_metrics npho_loss_weight "
+    "intensity_reweighting time_weight use_npho_time_weight npho_threshold auto_channel_weight",
+    "checkpoint": "save_predictions root_save_interval",
+}
+"""Of trainings that hide sensors."""
 _OWN_KEYS: Final[Mapping[Kind, Mapping[str, str]]] = {
     "regressor": {
         "data": "fiducial",
@@ -54,11 +71,16 @@ _OWN_KEYS: Final[Mapping[Kind, Mapping[str, str]]] = {
         "export": "onnx",
     },
     "mae": {
+        **_HIDDEN_SENSOR_KEYS,
         "model": "mask_ratio predict_channels decoder_dim time_mask_ratio_scale",
-        "training": "loss_fn loss_beta npho_weight time auto_channel_weight track_mae_rmse "
-        "track_metrics npho_loss_weight intensity_reweighting time_weight use_npho_time_weight "
-        "npho_threshold",
-        "checkpoint": "save_predictions root_save_interval",
+    },
+    "inpainter": {
+        **_HIDDEN_SENSOR_KEYS,
+        "model": "mask_ratio mask_npho_flat predict_channels freeze_encoder use_local_context "
+        "use_masked_attention head_type sensor_positions_file cross_attn_k cross_attn_hidden "
+        "cross_attn_latent_dim cross_attn_pos_dim time_mask_ratio_scale",
+        "training": _HIDDEN_SENSOR_KEYS["training"] + " mae_checkpoint",
+        "checkpoint": _HIDDEN_SENSOR_KEYS["checkpoint"] + " save_root_predictions",
     },
 }
 _USUAL_THRESHOLD: Final = 100.0
@@ -85,8 +107,11 @@ def modernized(tree: Mapping[str, Any], kind: Kind, label: str) -> Tree:
         if the whole file is of the earlier system, what meant something else is translated.
         Unknown keys are still there, for the reader to refuse.
     """
-    is_earlier = is_of_earlier_system(tree, kind)
-    new = copy.deepcopy(dict(tree))
+    new = {
+        name: {} if value is None and name in _sections(kind) else copy.deepcopy(value)
+        for name, value in tree.items()
+    }
+    is_earlier = is_of_earlier_system(new, kind)
     for old, reason in _WITHOUT_EFFECT[kind].items():
         if _has(new, old):
             _pop(new, old)
@@ -94,6 +119,7 @@ def modernized(tree: Mapping[str, Any], kind: Kind, label: str) -> Tree:
     for old, place in _MOVED[kind].items():
         if _has(new, old):
             _move(new, old, place, label)
+    _switch_off_average(new, label)
     for translate in _TRANSLATIONS[kind] if is_earlier else ():
         translate(new, label)
     return new
@@ -105,17 +131,29 @@ def is_of_earlier_system(tree: Mapping[str, Any], kind: Kind) -> bool:
     That system wrote every key it missed into the file, so its files have all sections; and they
     have none of the keys that came later.
     """
-    own = _OWN_KEYS[kind]
-    known = {
-        section: {*_KEYS.get(section, "").split(), *own.get(section, "").split()}
-        for section in _KEYS.keys() | own.keys()
-    }
+    known = _sections(kind)
     present = {name: value for name, value in tree.items() if name != "loss_balance"}
     # Two sections came late to the earlier system as well.
     return known.keys() - {"distributed", "reweighting"} <= present.keys() and all(
         isinstance(value, dict) and value.keys() <= known.get(name, set())
         for name, value in present.items()
     )
+
+
+def _sections(kind: Kind) -> dict[str, set[str]]:
+    """Return the keys of the earlier system by section."""
+    own = _OWN_KEYS[kind]
+    return {
+        section: {*_KEYS.get(section, "").split(), *own.get(section, "").split()}
+        for section in _KEYS.keys() | own.keys()
+    }
+
+
+def _switch_off_average(tree: Tree, label: str) -> None:
+    """Take a decay of 0, which meant no averaged weights, as null."""
+    if _has(tree, "training.ema_decay") and _number(tree["training"]["ema_decay"]) == 0:
+        tree["training"]["ema_decay"] = None
+        _log.info("%s: training.ema_decay 0 is taken as null: no averaged weights", label)
 
 
 def _use_own_chunksize(tree: Tree, label: str) -> None:
@@ -184,6 +222,7 @@ def _split_save_dir(tree: Tree, label: str) -> None:
 _TRANSLATIONS: Final[Mapping[Kind, tuple[Callable[[Tree, str], None], ...]]] = {
     "regressor": (_use_own_chunksize, _keep_time_reference, _warn_of_loss_units),
     "mae": (_use_own_chunksize, _keep_threshold_of_times, _split_save_dir),
+    "inpainter": (_use_own_chunksize, _keep_threshold_of_times, _split_save_dir),
 }
 
 

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.legacy import Kind, modernized
 from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.output import check_run_name
@@ -16,16 +17,17 @@ from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.config.section import Section
 from xec_pipeline.errors import ConfigError, did_you_mean
 
-RunT = TypeVar("RunT", RegressorRun, MaeRun)
+RunT = TypeVar("RunT", RegressorRun, MaeRun, InpainterRun)
 
-_MAE_PRESET: Final = "mae-"
+_PRESET_PREFIXES: Final[Mapping[str, Kind]] = {"mae-": "mae", "inpainter-": "inpainter"}
+"""How the presets' names begin, except for regressors."""
 
 
 def preset_names(kind: Kind = "regressor") -> list[str]:
     """Return the names of the presets of one kind shipped with the package."""
     folder = resources.files("xec_pipeline.config") / "recipes"
     names = [Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".yaml")]
-    return sorted(name for name in names if name.startswith(_MAE_PRESET) == (kind == "mae"))
+    return sorted(name for name in names if _kind_of_preset(name) == kind)
 
 
 def load_regressor_run(
@@ -58,6 +60,13 @@ def load_regressor_run(
 def load_mae_run(source: str | Path, overrides: Mapping[str, Any] | None = None) -> MaeRun:
     """Read, override and check a masked-autoencoder run; see `load_regressor_run`."""
     return _load(MaeRun, "mae", source, overrides)
+
+
+def load_inpainter_run(
+    source: str | Path, overrides: Mapping[str, Any] | None = None
+) -> InpainterRun:
+    """Read, override and check an inpainter run; see `load_regressor_run`."""
+    return _load(InpainterRun, "inpainter", source, overrides)
 
 
 def validate(kind: type[RunT], tree: Mapping[str, Any], label: str) -> RunT:
@@ -119,17 +128,24 @@ def _read(source: str | Path, kind: Kind) -> tuple[dict[str, Any], str]:
     return _merge(read_yaml(_preset_path(preset)), tree), str(path)
 
 
+def _kind_of_preset(name: str) -> Kind:
+    kinds = [kind for prefix, kind in _PRESET_PREFIXES.items() if name.startswith(prefix)]
+    return kinds[0] if kinds else "regressor"
+
+
 def _preset_path(name: str) -> Path:
     return Path(str(resources.files("xec_pipeline.config") / "recipes" / f"{name}.yaml"))
 
 
 def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the options of `top`; an empty section of `top` changes nothing."""
     merged = dict(base)
     for key, value in top.items():
         below = merged.get(key)
-        merged[key] = (
-            _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-        )
+        if isinstance(below, dict) and (value is None or isinstance(value, dict)):
+            merged[key] = _merge(below, value or {})
+        else:
+            merged[key] = value
     return merged
 
 

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from xec_pipeline.config.loader import load_mae_run, load_regressor_run
+from xec_pipeline.config.inpainter import InpainterRun
+from xec_pipeline.config.loader import load_inpainter_run, load_mae_run, load_regressor_run
 from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.output import check_run_name
 from xec_pipeline.config.run import RegressorRun
@@ -67,11 +68,7 @@ def registered_regressor(name: str) -> RegressorRun:
     path = run_path("regressor", name)
     run = load_regressor_run(path)
     _check_name(run, name, path)
-    if run.mae is not None:
-        try:
-            run_path("mae", run.mae)
-        except ConfigError as error:
-            raise ConfigError(f"{path}: mae: {error}") from None
+    _check_named("mae", run.mae, "mae", path)
     return run
 
 
@@ -81,6 +78,29 @@ def registered_mae(name: str) -> MaeRun:
     run = load_mae_run(path)
     _check_name(run, name, path)
     return run
+
+
+def registered_inpainter(name: str) -> InpainterRun:
+    """Return the registered inpainter run `name`; see `registered_regressor`.
+
+    The regressor that is to be tried with it must be registered too.
+    """
+    path = run_path("inpainter", name)
+    run = load_inpainter_run(path)
+    _check_name(run, name, path)
+    _check_named("mae", run.mae, "mae", path)
+    _check_named("regressor", run.validation.regressor, "validation.regressor", path)
+    return run
+
+
+def _check_named(kind: RunKind, name: str | None, option: str, path: Path) -> None:
+    """Refuse an option of the file `path` that names a run which is not registered."""
+    if name is None:
+        return
+    try:
+        run_path(kind, name)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {option}: {error}") from None
 
 
 def _check_name(run: Run, name: str, path: Path) -> None:

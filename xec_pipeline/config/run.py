@@ -1,13 +1,11 @@
 """A run: the sections put together."""
 
 from collections.abc import Collection
-from pathlib import Path
 from typing import Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 
 from xec_pipeline.config.data import DataConfig
-from xec_pipeline.config.file_names import encoder_file
 from xec_pipeline.config.model import ModelConfig
 from xec_pipeline.config.normalization import NormalizationConfig
 from xec_pipeline.config.output import (
@@ -15,23 +13,20 @@ from xec_pipeline.config.output import (
     DistributedConfig,
     ExportConfig,
     MlflowConfig,
-    check_run_name,
 )
+from xec_pipeline.config.pretrained import PretrainedRun
 from xec_pipeline.config.reweighting import ReweightingConfig
-from xec_pipeline.config.run_base import Run
 from xec_pipeline.config.tasks import TASK_NAMES, TasksConfig
 from xec_pipeline.config.training import TrainingConfig
 
 
-class RegressorRun(Run):
+class RegressorRun(PretrainedRun):
     """Everything that decides what a regressor training does."""
 
     data: DataConfig = DataConfig()
     """Events."""
     normalization: NormalizationConfig = NormalizationConfig()
     """Inputs."""
-    mae: str | None = None
-    """Registered masked-autoencoder run whose encoder the training begins with; null for none."""
     model: ModelConfig = ModelConfig()
     """Network."""
     tasks: TasksConfig = TasksConfig()
@@ -51,11 +46,6 @@ class RegressorRun(Run):
     export: ExportConfig = ExportConfig()
     """ONNX."""
 
-    @field_validator("mae")
-    @classmethod
-    def _mae_is_a_run_name(cls, value: str | None) -> str | None:
-        return value if value is None else check_run_name(value)
-
     @model_validator(mode="after")
     def _some_task_is_on(self) -> "RegressorRun":
         if not self.tasks.active:
@@ -63,13 +53,6 @@ class RegressorRun(Run):
                 "no task is enabled; set tasks.<name>.enabled for angle, energy, timing or uvwFI"
             )
         return self
-
-    @property
-    def encoder_path(self) -> Path | None:
-        """File of the pre-trained encoder that `mae` names, in the folder beside this run's."""
-        if self.mae is None:
-            return None
-        return Path(self.checkpoint.save_dir) / self.mae / encoder_file("best")
 
     def with_tasks(self, names: Collection[str]) -> "RegressorRun":
         """Return this run with exactly these tasks enabled."""

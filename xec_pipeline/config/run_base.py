@@ -25,6 +25,7 @@ _WITHOUT_EFFECT: Final[dict[str, Any]] = {
     "distributed": True,
     "mlflow": True,
     "export": True,
+    "validation": True,
 }
 """Where things are kept, how fast they are read and what is told of them; never the weights."""
 _WAYS_TO_BEGIN: Final = {"resume_from", "reset_epoch", "refresh_lr"}

@@ -182,7 +182,7 @@ class SimulationConfig(Section):
     time_grid_ps: Positive = 10.0
     """Grid of time and relative_time [ps]."""
     truth_light: bool = False
-    """Write the noiseless light `mu_npho` and the random numbers `latent` of each shower too."""
+    """Write the true mean light `npho_mean` and the random numbers `latent` of each shower too."""
     beam: BeamConfig = BeamConfig()
     """Photons."""
     shower: ShowerConfig = ShowerConfig()

@@ -105,9 +105,7 @@ def _clean(chunk: EventChunk, time_branch: str, config: DataConfig) -> Events:
     )
     arrays = chunk.arrays
     npho = np.array(arrays[config.npho_branch], dtype=np.float32)
-    is_dead = ~is_valid(npho)
-    if "dead" in arrays:
-        is_dead |= np.asarray(arrays["dead"], dtype=bool)
+    is_dead = find_dead(arrays, config.npho_branch)
     npho[is_dead] = np.nan
     columns = _columns(arrays)
     if time_branch == _ABSOLUTE:
@@ -126,6 +124,14 @@ def _clean(chunk: EventChunk, time_branch: str, config: DataConfig) -> Events:
         n_dead=int(is_dead.sum()),
         n_nonfinite=n_nonfinite,
     )
+
+
+def find_dead(arrays: Mapping[str, NDArray[np.generic]], npho_branch: str) -> NDArray[np.bool_]:
+    """Return where a sensor is dead (N, S): without a valid count, or marked in branch `dead`."""
+    is_dead = ~is_valid(np.asarray(arrays[npho_branch], dtype=np.float32))
+    if "dead" in arrays:
+        is_dead |= np.asarray(arrays["dead"], dtype=bool)
+    return is_dead
 
 
 def _columns(arrays: Mapping[str, NDArray[np.generic]]) -> Columns:

@@ -105,6 +105,15 @@ def _sensor() -> Iterator[Branch]:
             group="sensor",
         )
     yield Branch(
+        name="npho_mean",
+        shape=_PER_SENSOR,
+        dtype="float32",
+        unit="photon",
+        meaning="true mean of npho, dead sensors included (toy detector, on request)",
+        invalid=None,
+        group="sensor",
+    )
+    yield Branch(
         name="dead",
         shape=_PER_SENSOR,
         dtype="bool",

@@ -65,3 +65,18 @@ ONNX: Final = Code(
     without=(*_SHARD_MAKING, "xec_pipeline.simulation", "xec_pipeline.training.loop"),
     libraries=("torch", "onnx"),
 )
+INPAINTER: Final = Code(
+    worker="train_inpainter",
+    without=(*_SHARD_MAKING, "xec_pipeline.evaluation"),
+    libraries=("torch",),
+)
+RECOVERED: Final = Code(worker="recover", without=(*_SHARD_MAKING, *_DRAWING), libraries=("torch",))
+ANALYSIS: Final = Code(worker="analyze", libraries=("matplotlib",))
+DEAD_STUDY: Final = Code(
+    worker="dead_study", without=(*_SHARD_MAKING, *_DRAWING), libraries=("torch",)
+)
+INPAINTER_EXPORT: Final = Code(
+    worker="export_inpainter",
+    without=(*_SHARD_MAKING, "xec_pipeline.simulation", "xec_pipeline.training.loop"),
+    libraries=("torch", "onnx"),
+)

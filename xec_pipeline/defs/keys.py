@@ -7,6 +7,7 @@ import dagster as dg
 ROOT_FILES: Final = dg.AssetKey(["raw", "root_files"])
 CONFIG: Final = dg.AssetKey(["config", "regressor"])
 MAE_CONFIG: Final = dg.AssetKey(["config", "mae"])
+INPAINTER_CONFIG: Final = dg.AssetKey(["config", "inpainter"])
 SHARDS: Final = dg.AssetKey(["data", "shards"])
 ENCODER: Final = dg.AssetKey(["mae", "encoder"])
 WEIGHTS: Final = dg.AssetKey(["regressor", "weights"])
@@ -15,6 +16,13 @@ BASELINES: Final = dg.AssetKey(["regressor", "baselines_csv"])
 FIGURES: Final = dg.AssetKey(["regressor", "resolution_pdf"])
 TABLE: Final = dg.AssetKey(["regressor", "resolution_table"])
 ONNX: Final = dg.AssetKey(["regressor", "onnx"])
+INPAINTER: Final = dg.AssetKey(["inpainter", "weights"])
+RECOVERED: Final = dg.AssetKey(["inpainter", "predictions_root"])
+ANALYSIS: Final = dg.AssetKey(["inpainter", "analysis"])
+DEAD_STUDY: Final = dg.AssetKey(["inpainter", "dead_study"])
+INPAINTER_EXPORT: Final = dg.AssetKey(["inpainter", "export"])
 
 OWNERS: Final = ["team:xec"]
 GPU_POOL: Final = "gpu"
+VERSION_TAG: Final = "dagster/data_version"
+"""Tag under which Dagster keeps the data version of a materialization or an observation."""

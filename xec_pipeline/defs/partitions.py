@@ -1,24 +1,35 @@
 """Partitions: runs of the registry, datasets that they name; and which run needs what.
 
-A regressor run needs datasets, and the encoder of the masked-autoencoder run that its file names.
+A regressor or inpainter run needs datasets, and the encoder of the masked-autoencoder run that its
+file names; an inpainter may also name the regressor that is to profit from it.
 """
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias, TypeVar
 
 import dagster as dg
 
 from xec_pipeline.config.datasets import dataset_key
+from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.mae import MaeRun
-from xec_pipeline.config.registry import RunKind, registered_mae, registered_regressor, run_names
+from xec_pipeline.config.origin import resumed_run
+from xec_pipeline.config.pretrained import PretrainedRun
+from xec_pipeline.config.registry import (
+    RunKind,
+    registered_inpainter,
+    registered_mae,
+    registered_regressor,
+    run_names,
+)
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 
-RunT = TypeVar("RunT", RegressorRun, MaeRun)
+AnyRun: TypeAlias = RegressorRun | InpainterRun | MaeRun
+RunT = TypeVar("RunT", RegressorRun, InpainterRun, MaeRun)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +41,8 @@ class Dataset:
     path
         File, folder or pattern, as a run's configuration gives it.
     run_name, kind
-        A run that names it: the first regressor by name, else the first masked autoencoder.
+        A run that names it: the first regressor by name, else the first inpainter, else the first
+        masked autoencoder.
     """
 
     path: str
@@ -54,20 +66,39 @@ def _datasets() -> dict[str, Dataset]:
     for name, run in sorted(_RUNS.items()):
         for path in (*training_paths(run), *evaluation_paths(run)):
             found.setdefault(dataset_key(path), Dataset(path, name, "regressor"))
+    for name, inpainter in sorted(_INPAINTERS.items()):
+        for path in (*training_paths(inpainter), *evaluation_paths(inpainter)):
+            found.setdefault(dataset_key(path), Dataset(path, name, "inpainter"))
     for name, mae in sorted(_MAES.items()):
         for path in training_paths(mae):
             found.setdefault(dataset_key(path), Dataset(path, name, "mae"))
     return found
 
 
-def training_paths(run: RegressorRun | MaeRun) -> list[str]:
+def training_paths(run: AnyRun) -> list[str]:
     """Return the datasets that a training reads: training and validation events."""
     return _given(run.data.train_path, run.data.val_path)
 
 
-def evaluation_paths(run: RegressorRun) -> list[str]:
+def evaluation_paths(run: RegressorRun | InpainterRun) -> list[str]:
     """Return the datasets that predictions are made for: validation and test events."""
     return _given(run.data.val_path, run.data.test_path)
+
+
+def mae_of(run: PretrainedRun) -> str | None:
+    """Return the registered masked autoencoder whose encoder a run begins with, if there is one.
+
+    It is named by `mae`, or a file of it is what the run resumes.
+    """
+    origin = resumed_run(run)
+    if origin is not None and origin.kind == "mae":
+        return origin.name
+    return run.mae
+
+
+def recovery_paths(run: InpainterRun) -> list[str]:
+    """Return the dataset whose sensors an inpainter recovers: test events, else validation ones."""
+    return _given(run.data.test_path or run.data.val_path)
 
 
 def _given(*paths: str) -> list[str]:
@@ -86,16 +117,25 @@ def _keys(paths: Iterable[str]) -> list[str]:
     return sorted({dataset_key(path) for path in paths})
 
 
-def _encoder_mapping() -> dg.StaticPartitionMapping:
-    """Map each masked-autoencoder run to the regressor runs that begin with its encoder."""
-    runs_by_mae: dict[str, list[str]] = {name: [] for name in run_names("mae")}
-    for name, run in _RUNS.items():
-        if run.mae is not None:
-            runs_by_mae[run.mae].append(name)
-    return dg.StaticPartitionMapping(runs_by_mae)
+def _named(kind: RunKind, names: Mapping[str, str | None]) -> dg.StaticPartitionMapping:
+    """Map each run of a kind to the runs that name it.
+
+    Parameters
+    ----------
+    kind
+        Of the named runs.
+    names
+        Naming run to named run, None where there is none.
+    """
+    naming: dict[str, list[str]] = {name: [] for name in run_names(kind)}
+    for name, named in names.items():
+        if named is not None:
+            naming[named].append(name)
+    return dg.StaticPartitionMapping(naming)
 
 
 _RUNS = _readable_runs("regressor", registered_regressor)
+_INPAINTERS = _readable_runs("inpainter", registered_inpainter)
 _MAES = _readable_runs("mae", registered_mae)
 DATASETS = _datasets()
 """Datasets by partition key."""
@@ -109,4 +149,12 @@ datasets_of_evaluation = _mapping({name: evaluation_paths(run) for name, run in 
 datasets_of_run = _mapping(
     {name: [*training_paths(run), *evaluation_paths(run)] for name, run in _RUNS.items()}
 )
-encoder_of_run = _encoder_mapping()
+encoder_of_run = _named("mae", {name: mae_of(run) for name, run in _RUNS.items()})
+
+inpainter_partitions = dg.StaticPartitionsDefinition(run_names("inpainter"))
+datasets_of_inpainter = _mapping({name: training_paths(run) for name, run in _INPAINTERS.items()})
+datasets_of_recovery = _mapping({name: recovery_paths(run) for name, run in _INPAINTERS.items()})
+encoder_of_inpainter = _named("mae", {name: mae_of(run) for name, run in _INPAINTERS.items()})
+regressor_of_inpainter = _named(
+    "regressor", {name: run.validation.regressor for name, run in _INPAINTERS.items()}
+)

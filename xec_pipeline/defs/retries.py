@@ -1,4 +1,4 @@
-"""What happens after a failed training."""
+"""What happens after a failed step."""
 
 import os
 from typing import Final
@@ -13,6 +13,11 @@ _VARIABLE: Final = "XEC_RETRIES"
 def training_retries() -> dg.RetryPolicy:
     """Return the policy of trainings: XEC_RETRIES attempts more, none by default."""
     return dg.RetryPolicy(max_retries=_attempts(), delay=10, backoff=dg.Backoff.EXPONENTIAL)
+
+
+def figure_retries() -> dg.RetryPolicy:
+    """Return the policy of figures: an automatic run that failed is not asked for again."""
+    return dg.RetryPolicy(max_retries=1, delay=5)
 
 
 def _attempts() -> int:

@@ -134,6 +134,47 @@ def sipm_fraction(
     )
 
 
+def sipm_fraction_and_gradient(
+    foot_u_cm: FloatArray, foot_v_cm: FloatArray, height_cm: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return the exact solid angle of a SiPM's four chips, over 4 pi, and its derivatives.
+
+    Parameters
+    ----------
+    foot_u_cm, foot_v_cm, height_cm
+        As in `sipm_fraction`, any shape (...).
+
+    Returns
+    -------
+    fraction, gradient
+        Shapes (...) and (3, ...): derivatives by foot_u, foot_v and height [1/cm]. All are 0 where
+        the height is not positive.
+
+    Notes
+    -----
+    The corner's atan(a b / (h r)) with r = sqrt(a^2 + b^2 + h^2) has the derivatives
+    b h / ((a^2 + h^2) r), the like for b, and -(a b / r) (1 / (a^2 + h^2) + 1 / (b^2 + h^2)).
+    """
+    column = (slice(None), *(None,) * np.ndim(height_cm))
+    edges, signs = _SIPM_EDGES_CM[column], _edge_signs(len(_SIPM_EDGES_CM))[column]
+    visible = height_cm > 0
+    # A stand-in height keeps the points behind the sensor finite; they are set to 0 at the end.
+    h = np.where(visible, height_cm, 1.0)
+    a, b = edges - foot_u_cm, edges - foot_v_cm
+    from_a, from_b = a**2 + h**2, b**2 + h**2
+    inverse = 1.0 / np.sqrt(from_a[:, None] + b[None] ** 2)
+    signed_a, signed_b = signs * a, signs * b
+    corner = np.arctan(signed_a[:, None] * signed_b[None] * inverse / h)
+    over_b, over_a = (inverse * signed_b[None]).sum(1), (inverse * signed_a[:, None]).sum(0)
+    by_a, by_b = signs * over_b / from_a, signs * over_a / from_b
+    fraction = corner.sum((0, 1))
+    gradient = np.stack(
+        [-h * by_a.sum(0), -h * by_b.sum(0), -(a * by_a).sum(0) - (b * by_b).sum(0)]
+    )
+    scale = np.where(visible, 1 / FOUR_PI, 0.0)
+    return fraction * scale, gradient * scale
+
+
 def disk_fraction(
     radial_cm: FloatArray, height_cm: FloatArray, radius_cm: float = PMT_RADIUS_CM
 ) -> FloatArray:

@@ -11,6 +11,7 @@ import numpy as np
 from xec_pipeline.atomic import replacing
 from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta, write_json
+from xec_pipeline.evaluation.records import write_records
 from xec_pipeline.evaluation.residuals import (
     SIGNAL_WINDOW_MEV,
     column,
@@ -34,8 +35,7 @@ from xec_pipeline.evaluation.tables import (
     prediction_path,
     read_prediction_csv,
 )
-from xec_pipeline.evaluation.text import with_error
-from xec_pipeline.evaluation.text_table import markdown, plain_text, write_records
+from xec_pipeline.evaluation.text import aligned_lines, markdown_lines, with_error
 from xec_pipeline.units import MM_PER_CM, PS_PER_NS, SIGNAL_ENERGY_MEV
 
 MODEL: Final = "model"
@@ -166,11 +166,13 @@ class ResolutionTable:
 
     def text(self) -> str:
         """Return the table with aligned columns for a terminal."""
-        return plain_text(self.title, self.cells(), self.notes())
+        return "\n".join([self.title, *aligned_lines(self.cells(), 2), *self.notes()]) + "\n"
 
     def markdown(self) -> str:
         """Return the table in Markdown."""
-        return markdown(f"Resolution: {self.title}", self.cells(), self.notes())
+        table = markdown_lines(self.cells(), 2)
+        notes = [note.replace("|", "\\|") for note in self.notes()]
+        return "\n".join([f"### Resolution: {self.title}", "", *table, "", "\n\n".join(notes), ""])
 
     def records(self) -> list[dict[str, Any]]:
         """Return one dictionary per number."""
@@ -206,7 +208,7 @@ def sample_dir(run_dir: Path | str, run_name: str) -> Path:
 def model_tables(folder: Path | str, run_name: str) -> dict[str, PredictionTable]:
     """Return the network's predictions by task, for the events that the table is about."""
     tables = _read(folder, run_name, METHODS[MODEL])
-    return {task: _chosen(table, task) for task, table in tables.items()}
+    return {task: chosen_events(table, task) for task, table in tables.items()}
 
 
 def build_resolution_table(folder: Path | str, run_name: str) -> ResolutionTable:
@@ -224,9 +226,9 @@ def build_resolution_table(folder: Path | str, run_name: str) -> ResolutionTable
     if not tables[MODEL]:
         example = prediction_path(folder, "<task>", run_name)
         raise DataError(f"no predictions for a table of resolutions: expected files {example}")
-    selection = _selection(tables[MODEL])
+    selection = selection_of(tables[MODEL])
     chosen = {
-        method: {task: _chosen(table, task) for task, table in by_task.items()}
+        method: {task: chosen_events(table, task) for task, table in by_task.items()}
         for method, by_task in tables.items()
     }
     rows = [row for measure in MEASURES for row in _rows(measure, chosen)]
@@ -276,8 +278,8 @@ def _has_energy(table: PredictionTable) -> bool:
     return "true_energy" in table and bool(table["true_energy"].notna().any())
 
 
-def _selection(tables: Mapping[str, PredictionTable]) -> str:
-    """Say which events are compared; the choice is that of `_chosen`."""
+def selection_of(tables: Mapping[str, PredictionTable]) -> str:
+    """Say which events are compared; the choice is that of `chosen_events`."""
     table = next(iter(tables.values()))
     if not _has_energy(table):
         return "all events (true energy not known)"
@@ -290,7 +292,8 @@ def _selection(tables: Mapping[str, PredictionTable]) -> str:
     return f"true energy {low:g} to {high:g} MeV"
 
 
-def _chosen(table: PredictionTable, task: str) -> PredictionTable:
+def chosen_events(table: PredictionTable, task: str) -> PredictionTable:
+    """Return the events near the signal energy, or all, that have truth and prediction."""
     if _has_energy(table):
         window = in_signal_window(table)
         table = window if len(window) else table

@@ -35,12 +35,12 @@ from xec_pipeline.evaluation.plots.inpainting import (
 )
 from xec_pipeline.evaluation.plots.inpainting_signal import face_signal_pages, signal_pages
 from xec_pipeline.evaluation.plots.pages import Page, write_pages
-from xec_pipeline.evaluation.recovery import (
+from xec_pipeline.evaluation.records import write_records
+from xec_pipeline.evaluation.recovery_table import (
     RecoveryTable,
     build_recovery_table,
     write_recovery_table,
 )
-from xec_pipeline.evaluation.text_table import write_records
 
 COMPARISON: Final = "comparison"
 MIN_PHOTONS: Final = 100.0

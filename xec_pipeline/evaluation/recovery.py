@@ -1,227 +1,222 @@
-"""The table of the inpainter: relative error in bins of the signal beside what can be had without.
+"""Hide sensors of events whose truth is known, and recover them with a network and without.
 
-Each number is the root of the mean square of (predicted - reference) / reference on the inner face,
-in percent. Where a simulation knows the mean of the count, the methods are compared with it too;
-the method "true mean" then shows what is left against the count by its own noise, the floor.
+Three ways to hide: a pattern of dead sensors on simulated events; a few live sensors of each event
+in data that have dead ones; the one sensor in front of the first interaction. Network and baselines
+recover the same sensors from the same others.
 """
 
-import dataclasses
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from xec_pipeline.atomic import replacing
-from xec_pipeline.detector.faces import FACE_NAMES, Face
-from xec_pipeline.evaluation.event_bootstrap import N_RESAMPLES, Resampled
-from xec_pipeline.evaluation.masked_metrics import MIN_PER_BIN, enough, in_bin
-from xec_pipeline.evaluation.masked_samples import MEAN, TRUE_MEAN, TRUTH, Origin, Sample
-from xec_pipeline.evaluation.metadata import write_json
-from xec_pipeline.evaluation.resolution import Estimate
-from xec_pipeline.evaluation.text import NOT_KNOWN, with_error
-from xec_pipeline.evaluation.text_table import markdown, plain_text, write_records
+from xec_pipeline.data.dataset import Batch, EventBatches
+from xec_pipeline.data.shard_set import ShardSet
+from xec_pipeline.detector.geometry import Geometry
+from xec_pipeline.evaluation.inpainter_network import InpainterNetwork
+from xec_pipeline.evaluation.masked_rows import ARTIFICIAL, DEAD, MaskedRows
+from xec_pipeline.evaluation.sensor_front import mask_of, sensor_in_front
+from xec_pipeline.models.input_norm import forward_npho, npho_minimum
+from xec_pipeline.models.masking import FIXED_DRAW, SensorMasks
+from xec_pipeline.reconstruction.inpainting.baselines import Baseline
 
-ENDINGS: Final = ("csv", "json", "md", "txt")
-COUNTING_NOISE: Final = "counting noise"
-"""The spread of the count about its mean by formula, as a column."""
-AGAINST: Final = {TRUTH: "count", MEAN: "mean"}
-_PERCENT: Final = 100.0
-_HOW_TO_READ: Final = (
-    "(predicted - reference) / reference; bins are in the reference and hold their lower edge. "
-    f"± is one standard deviation from {N_RESAMPLES} resamples of the events. {NOT_KNOWN}: fewer "
-    f"than {MIN_PER_BIN} sensors."
-)
-_FLOOR_NOTE: Final = (
-    f"count: as measured, with its noise; mean: without it. '{TRUE_MEAN}' predicts the mean "
-    "itself, so what it shows against the count is the noise of the count: the floor."
-)
+IDENTITY: Final = ("run", "event")
+
+MeanPhotons = Callable[
+    [NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]
+]
+"""Run, event and sensor numbers (N,) to mean counts [photons] (N,)."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RecoveryRow:
-    """One bin of the signal against one reference."""
+@dataclass(frozen=True, kw_only=True)
+class Hidden:
+    """Which sensors of a batch are recovered, all (B, 4760).
 
-    reference: str
-    low: float
-    high: float
-    entries: Mapping[str, Resampled]
-    """Relative RMS error by method."""
-    noise: Estimate | None = None
-    """Counting noise by formula."""
+    Attributes
+    ----------
+    is_masked
+        To recover.
+    is_dead
+        Of these, those without a truth.
+    """
 
-    @property
-    def label(self) -> str:
-        """The bin in words."""
-        if np.isfinite(self.high):
-            return f"{self.low:g} - {self.high:g}"
-        return f"> {self.low:g}"
-
-    def estimate(self, method: str) -> Estimate | None:
-        """Return a method's error [%]; None if it is not in this row."""
-        if method == COUNTING_NOISE:
-            return None if self.noise is None else enough(self.noise).scaled(_PERCENT)
-        one = self.entries.get(method)
-        return None if one is None else enough(one.estimate()).scaled(_PERCENT)
-
-    @property
-    def n(self) -> int:
-        """Rows of the first method, which predicts all of them."""
-        return next(iter(self.entries.values())).n
+    is_masked: Tensor
+    is_dead: Tensor
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RecoveryTable:
-    """The table and what it was made from."""
+class Hides(Protocol):
+    """A way to hide sensors."""
 
-    rows: tuple[RecoveryRow, ...]
-    columns: tuple[str, ...]
-    models: tuple[str, ...]
-    """Columns that are networks."""
-    face: Face
-    n_missing: Mapping[str, int]
-    """Sensors in the bins for which a method gives nothing."""
-    origin: Origin
-
-    @property
-    def title(self) -> str:
-        """What, where, run, sample."""
-        error = f"Relative RMS error on the {FACE_NAMES[self.face]} face [%]"
-        parts = [f"{error}: {self.origin.run_name}", f"masks of mode {self.origin.mode}"]
-        return ", ".join([*parts, "toy detector"] if self.origin.is_toy else parts)
-
-    def cells(self) -> list[list[str]]:
-        """Return the table as text, the first row being the header."""
-        lines = [["photons", "against", "N", *self.columns]]
-        for row in self.rows:
-            values = [_cell(row.estimate(column)) for column in self.columns]
-            lines.append([row.label, AGAINST[row.reference], str(row.n), *values])
-        return lines
-
-    def notes(self) -> list[str]:
-        """Return how to read the table, and the ratios of the models to the other methods."""
-        notes = [_HOW_TO_READ]
-        if any(row.reference == MEAN for row in self.rows):
-            notes.append(_FLOOR_NOTE)
-        missing = [f"{name} {count}" for name, count in self.n_missing.items() if count]
-        if missing:
-            notes.append(f"Sensors without a prediction, left out: {', '.join(missing)}.")
-        return [*notes, *self.origin.remarks, *self._ratios()]
-
-    def text(self) -> str:
-        """Return the table with aligned columns for a terminal."""
-        return plain_text(self.title, self.cells(), self.notes())
-
-    def markdown(self) -> str:
-        """Return the table in Markdown."""
-        return markdown(self.title, self.cells(), self.notes())
-
-    def records(self) -> list[dict[str, Any]]:
-        """Return one dictionary per number."""
-        return [
-            {
-                "face": FACE_NAMES[self.face],
-                "reference": AGAINST[row.reference],
-                "low_photons": row.low,
-                "high_photons": row.high,
-                "method": column,
-                "relative_rms_percent": estimate.value,
-                "error_percent": estimate.error,
-                "n": estimate.n,
-            }
-            for row in self.rows
-            for column in self.columns
-            if (estimate := row.estimate(column)) is not None
-        ]
-
-    def ratio(self, row: RecoveryRow, model: str, other: str) -> Estimate:
-        """Return the error of a model over that of another method, resampled together."""
-        return enough(row.entries[model].over(row.entries[other]))
-
-    def _ratios(self) -> Iterator[str]:
-        for i, model in enumerate(self.models):
-            # Of two models one ratio is enough.
-            skipped = {*self.models[: i + 1], TRUE_MEAN, COUNTING_NOISE}
-            others = [column for column in self.columns if column not in skipped]
-            for reference, other in itertools.product(AGAINST, others):
-                rows = [row for row in self.rows if row.reference == reference]
-                ratios = [self.ratio(row, model, other) for row in rows]
-                if any(np.isfinite(ratio.value) for ratio in ratios):
-                    text = ", ".join(with_error(ratio.value, ratio.error) for ratio in ratios)
-                    yield f"{model} / {other}, against the {AGAINST[reference]}: {text}"
+    def __call__(self, batch: Batch) -> Hidden:
+        """Return what is hidden of a batch."""
 
 
-def build_recovery_table(
-    sample: Sample, edges: Sequence[float], models: Sequence[str], face: Face = Face.INNER
-) -> RecoveryTable:
-    """Compare all methods of a sample in photons.
+class HidePattern:
+    """The same sensors in every event, as in a run whose dead sensors they are."""
+
+    def __init__(self, is_dead: NDArray[np.bool_]) -> None:
+        self._pattern = torch.as_tensor(is_dead)
+
+    def __call__(self, batch: Batch) -> Hidden:
+        """Return the pattern; a sensor that had no count before has no truth."""
+        is_masked = self._pattern.to(batch.npho_BS.device).expand_as(batch.npho_BS)
+        return Hidden(is_masked=is_masked, is_dead=is_masked & ~torch.isfinite(batch.npho_BS))
+
+
+class HideSome:
+    """A few live sensors of each event, beside those that are dead.
 
     Parameters
     ----------
-    sample
-        Counts in photons.
-    edges
-        Of the bins [photons], see `masked_metrics.signal_edges`.
-    models
-        Methods that are networks; ratios to all others are in the notes.
-    face
-        Sensors to compare.
+    masks
+        Draws them.
+    is_dead
+        Sensors (4760,) that are dead in all events, also where the event holds a count.
     """
-    rows = tuple(
-        _row(sample, reference, low, high, face)
-        for reference in sample.references
-        for low, high in itertools.pairwise(edges)
-    )
-    columns = [*sample.predictions]
-    if MEAN in sample.references:
-        columns.append(TRUE_MEAN)
-    if sample.floor is not None:
-        columns.append(COUNTING_NOISE)
-    inside = sample.on_face(face) & (sample.references[TRUTH] >= edges[0])
-    missing = {
-        name: int((inside & ~np.isfinite(values)).sum())
-        for name, values in sample.predictions.items()
+
+    def __init__(self, masks: SensorMasks, is_dead: NDArray[np.bool_]) -> None:
+        self._masks, self._pattern = masks, torch.as_tensor(is_dead)
+
+    def __call__(self, batch: Batch) -> Hidden:
+        """Return the dead sensors and those drawn among the others."""
+        pattern = self._pattern.to(batch.npho_BS.device)
+        is_dead = ~torch.isfinite(batch.npho_BS) | pattern
+        run, event = (batch.targets[name] for name in IDENTITY)
+        drawn = self._masks.draw(FIXED_DRAW, run, event, batch.npho_BS, ~is_dead)
+        return Hidden(is_masked=drawn | is_dead, is_dead=is_dead)
+
+
+class HideInFront:
+    """The sensor in front of the first interaction, where there is one.
+
+    Parameters
+    ----------
+    uvw_cm
+        True first interactions of all events of the shards (n_events, 3).
+    geometry
+        Sensor positions.
+    """
+
+    def __init__(self, uvw_cm: NDArray[np.floating], geometry: Geometry) -> None:
+        self.sensor = sensor_in_front(uvw_cm, geometry)
+
+    @property
+    def events(self) -> NDArray[np.int64]:
+        """Numbers of the events that have such a sensor."""
+        return np.flatnonzero(self.sensor >= 0)
+
+    def __call__(self, batch: Batch) -> Hidden:
+        """Return the sensor of each event; a dead one has no truth and is left out."""
+        found = mask_of(self.sensor[batch.index_B.numpy()])
+        is_masked = torch.as_tensor(found).to(batch.npho_BS.device) & torch.isfinite(batch.npho_BS)
+        return Hidden(is_masked=is_masked, is_dead=torch.zeros_like(is_masked))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery:
+    """Events, what is hidden of them, and who recovers it.
+
+    Attributes
+    ----------
+    network
+        The inpainter.
+    shards, events
+        Events, and the numbers of those in use.
+    hide
+        What is hidden.
+    baselines
+        Methods without a network.
+    mean_photons
+        Gives the mean counts of a simulation; None if they are not known.
+    depth_cm
+        Depths of the first interactions (n_events,), to be kept in the table; None to leave out.
+    """
+
+    network: InpainterNetwork
+    shards: ShardSet
+    events: NDArray[np.int64]
+    hide: Hides
+    baselines: Sequence[Baseline] = ()
+    mean_photons: MeanPhotons | None = None
+    depth_cm: NDArray[np.floating] | None = None
+
+    def blocks(self, batch_size: int) -> Iterator[MaskedRows]:
+        """Yield the recovered sensors, batch by batch, in the order of the files."""
+        columns = {
+            name: np.asarray(self.shards.columns[name]).astype(np.int64) for name in IDENTITY
+        }
+        batches = EventBatches(
+            self.shards,
+            columns,
+            events=self.events,
+            batch_size=batch_size,
+            device=self.network.device,
+        )
+        entries = np.asarray(self.shards.columns["entry"])
+        for batch in batches.epoch(shuffle=False):
+            yield self._rows(batch, entries[batch.index_B.numpy()])
+
+    def _rows(self, batch: Batch, entry: NDArray[np.integer]) -> MaskedRows:
+        hidden = self.hide(batch)
+        place = hidden.is_masked.nonzero(as_tuple=True)
+        event, sensor = (axis.cpu().numpy() for axis in place)
+        run, number = (batch.targets[name].cpu().numpy()[event] for name in IDENTITY)
+        true = _true_values(batch, hidden, place, self.network)
+        pred = _numpy(
+            self.network.predict(batch.npho_BS, batch.time_ns_BS, hidden.is_masked)[place]
+        )
+        rows = {f"pred_{name}": pred[:, i] for i, name in enumerate(self.network.features)}
+        if self.mean_photons is not None:
+            rows["mean_photons"] = self.mean_photons(run, number, sensor)
+        if self.depth_cm is not None:
+            rows["w_fip"] = self.depth_cm[batch.index_B.numpy()][event]
+        return MaskedRows(
+            event_idx=entry[event],
+            run_number=run,
+            event_number=number,
+            sensor_id=sensor,
+            mask_type=np.where(hidden.is_dead[place].cpu().numpy(), DEAD, ARTIFICIAL),
+            baselines=self._baseline_rows(batch, hidden, place),
+            **true,
+            **rows,
+        )
+
+    def _baseline_rows(
+        self, batch: Batch, hidden: Hidden, place: tuple[Tensor, ...]
+    ) -> Mapping[str, NDArray[np.float32]]:
+        npho, is_masked = _numpy(batch.npho_BS), hidden.is_masked.cpu().numpy()
+        where = tuple(axis.cpu().numpy() for axis in place)
+        found = {each.name: each.predict(npho, is_masked)[where] for each in self.baselines}
+        return {name: self._normalized(photons) for name, photons in found.items()}
+
+    def _normalized(self, photons: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return normalized counts; what is below the scheme's domain becomes its smallest."""
+        scheme = self.network.run.normalization
+        in_domain = torch.as_tensor(photons).clamp_min(npho_minimum(scheme))
+        return _numpy(forward_npho(scheme, in_domain))
+
+
+def _true_values(
+    batch: Batch, hidden: Hidden, place: tuple[Tensor, ...], network: InpainterNetwork
+) -> dict[str, NDArray[np.float32]]:
+    """Return the truth of the hidden sensors, NaN for dead ones and unusable times."""
+    nothing = torch.full((), float("nan"))
+    is_dead = hidden.is_dead[place]
+    x = network.normalized(batch.npho_BS, batch.time_ns_BS)[place]
+    true = {
+        "truth_npho": torch.where(is_dead, nothing, x[:, 0]),
+        "truth_photons": torch.where(is_dead, nothing, batch.npho_BS[place]),
     }
-    return RecoveryTable(
-        rows=rows,
-        columns=tuple(columns),
-        models=tuple(models),
-        face=face,
-        n_missing=missing,
-        origin=sample.origin,
-    )
+    if "time" in network.features:
+        is_timed = ~is_dead & (x[:, 1] != network.run.normalization.sentinel_time)
+        true["truth_time"] = torch.where(is_timed, x[:, 1], nothing)
+    return {name: _numpy(values) for name, values in true.items()}
 
 
-def write_recovery_table(table: RecoveryTable, folder: Path, name: str) -> dict[str, Path]:
-    """Write `recovery_table_{name}` and return the paths by ending: csv, json, md, txt."""
-    paths = {ending: folder / f"recovery_table_{name}.{ending}" for ending in ENDINGS}
-    write_records(paths["csv"], table.records())
-    content = dataclasses.asdict(table.origin)
-    content["paths"] = [str(path) for path in table.origin.paths]
-    write_json(paths["json"], content | {"notes": table.notes(), "rows": table.records()})
-    for ending, text in (("md", table.markdown()), ("txt", table.text())):
-        with replacing(paths[ending]) as partial:
-            partial.write_text(text)
-    return paths
-
-
-def _row(sample: Sample, reference: str, low: float, high: float, face: Face) -> RecoveryRow:
-    known = sample.references[reference]
-    rows = sample.on_face(face) & in_bin(known, low, high)
-    methods = [*sample.predictions]
-    if reference == TRUTH and MEAN in sample.references:
-        methods.append(TRUE_MEAN)
-    entries = {
-        method: sample.summary(sample.relative_error(method, reference), rows)["rmse"]
-        for method in methods
-    }
-    noise = None
-    if sample.floor is not None and reference == TRUTH:
-        summary = sample.summary(sample.floor / np.where(known > 0, known, np.nan), rows)
-        noise = summary["rmse"].estimate()
-    return RecoveryRow(reference=reference, low=low, high=high, entries=entries, noise=noise)
-
-
-def _cell(estimate: Estimate | None) -> str:
-    return "-" if estimate is None else with_error(estimate.value, estimate.error)
+def _numpy(values: Tensor) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = values.float().cpu().numpy()
+    return found

@@ -19,7 +19,7 @@ from xec_pipeline.evaluation.comparison import (
 )
 from xec_pipeline.evaluation.resolution import Estimate, Values
 from xec_pipeline.evaluation.tables import KEYS, PredictionTable
-from xec_pipeline.evaluation.text import NOT_KNOWN, with_error
+from xec_pipeline.evaluation.text import NOT_KNOWN, aligned_lines, with_error
 
 _N_RESAMPLES: Final = 100
 _SEED: Final = 1
@@ -65,15 +65,12 @@ class SideBySide:
                 difference.estimator,
                 with_error(difference.first.value, difference.first.error),
                 with_error(difference.second.value, difference.second.error),
-                _sigmas(difference.in_sigma),
+                sigmas(difference.in_sigma),
             ]
             for difference in self.differences
         ]
-        widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-        rows = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
-        rule = "-" * max(map(len, rows))
         title = f"{first} and {second}, {self.selection}, N = {self._counts()}"
-        return "\n".join([title, rule, rows[0], rule, *rows[1:], rule, *self.notes()]) + "\n"
+        return "\n".join([title, *aligned_lines(lines, len(lines[0])), *self.notes()]) + "\n"
 
     def notes(self) -> list[str]:
         """Return how to read the table."""
@@ -155,11 +152,11 @@ def _of_measure(
             estimator=name,
             first=estimate(residuals[0]),
             second=estimate(residuals[1]),
-            error=_paired_error(estimate, *residuals),
+            error=paired_error(estimate, *residuals),
         )
 
 
-def _paired_error(estimate: Callable[[Values], Estimate], first: Values, second: Values) -> float:
+def paired_error(estimate: Callable[[Values], Estimate], first: Values, second: Values) -> float:
     """Return the bootstrap's standard deviation of the difference of two estimates."""
     if len(first) < 2:
         return math.nan
@@ -171,5 +168,6 @@ def _paired_error(estimate: Callable[[Values], Estimate], first: Values, second:
     return float(np.std(values, ddof=1))
 
 
-def _sigmas(number: float) -> str:
+def sigmas(number: float) -> str:
+    """Return a number of standard deviations as text."""
     return f"{number:+.1f} sigma" if math.isfinite(number) else NOT_KNOWN

@@ -150,20 +150,28 @@ class OuterSensors(nn.Module):
 
 
 class SplitOuterSensors(nn.Module):
-    """From the decoded coarse grid and dense centre of the outer face to its 234 sensors."""
+    """From images of the coarse grid and the dense centre of the outer face to its 234 sensors.
 
-    def __init__(self, layout: Layout) -> None:
+    Parameters
+    ----------
+    layout
+        Sensor maps.
+    prefers_center
+        Take the 12 sensors that are in both images from the centre, where they stand.
+    """
+
+    def __init__(self, layout: Layout, *, prefers_center: bool = True) -> None:
         super().__init__()
-        place = {int(sensor): cell for cell, sensor in enumerate(layout.outer_coarse.flat)}
-        first_center = layout.outer_coarse.size
-        # Sensors of both grids stand in the centre.
-        place |= {int(s): first_center + cell for cell, s in enumerate(layout.outer_center.flat)}
+        coarse = {int(sensor): cell for cell, sensor in enumerate(layout.outer_coarse.flat)}
+        first_center = len(coarse)
+        center = {int(s): first_center + cell for cell, s in enumerate(layout.outer_center.flat)}
+        place = coarse | center if prefers_center else center | coarse
         cells = [place[int(sensor)] for sensor in sensors_of_face(Face.OUTER)]
         self.cells: torch.Tensor
         self.register_buffer("cells", torch.tensor(cells), persistent=False)
 
     def forward(self, coarse_BCHW: torch.Tensor, center_BCHW: torch.Tensor) -> torch.Tensor:
-        """Return (B, C, 234), sensors in ascending order of their numbers."""
+        """Return (B, C, 234), sensors in ascending order of their numbers; cells may be flat."""
         both = torch.cat((coarse_BCHW.flatten(2), center_BCHW.flatten(2)), dim=2)
         return both.index_select(2, self.cells)
 

@@ -139,3 +139,13 @@ def inverse_npho(config: NormalizationConfig, y: torch.Tensor) -> torch.Tensor:
     if config.npho_scheme == "sqrt":
         return y.square() * scale
     return y * scale
+
+
+def normalized_root(config: NormalizationConfig, root: torch.Tensor) -> torch.Tensor:
+    """Normalize light given as the square root of photons; a negative root means none, or less.
+
+    Unlike the transform of the square, it has a finite slope at 0 for every scheme.
+    """
+    if config.npho_scheme == "sqrt":
+        return root / math.sqrt(config.npho_scale)
+    return forward_npho(config, (root * root.abs()).clamp_min(npho_minimum(config)))

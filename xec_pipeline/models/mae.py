@@ -1,15 +1,12 @@
 """The masked autoencoder: an encoder and one decoder per face that predicts hidden sensors."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
 from xec_pipeline.config.mae import MaeRun
-from xec_pipeline.detector.faces import Face, sensors_of_face
 from xec_pipeline.detector.layout import Layout, layout_by_name
 from xec_pipeline.models.decoders import (
     FaceDecoder,
@@ -19,10 +16,7 @@ from xec_pipeline.models.decoders import (
 )
 from xec_pipeline.models.encoder import build_encoder
 from xec_pipeline.models.encoder_base import Encoder
-
-_ALSO_READ: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({"inner": ("window",)})
-"""Tokens that a decoder reads beside its own, where the encoder has them: the window shows the
-brightest part of the inner face more finely."""
+from xec_pipeline.models.places import cell_of_sensor, token_numbers
 
 
 class DecoderConfig(NamedTuple):
@@ -95,7 +89,7 @@ class MaskedAutoencoder(nn.Module):
             self.outer_sensors = SplitOuterSensors(layout)
             shapes["outer"] = layout.outer_coarse.shape
             shapes["outer_center"] = layout.outer_center.shape
-        self._tokens = {face: _token_numbers(encoder, face) for face in (*shapes, "top", "bot")}
+        self._tokens = {face: token_numbers(encoder, face) for face in (*shapes, "top", "bot")}
         sizes = (decoders.width, len(self.features))
         for face, shape in shapes.items():
             decoder = FaceDecoder(self._token_width(face), *sizes, shape)
@@ -106,7 +100,7 @@ class MaskedAutoencoder(nn.Module):
         self.sentinels: torch.Tensor
         self.places: torch.Tensor
         self.register_buffer("sentinels", torch.tensor(sentinels), persistent=False)
-        self.register_buffer("places", _places(layout), persistent=False)
+        self.register_buffer("places", cell_of_sensor(layout), persistent=False)
 
     def forward(self, x_BSC: torch.Tensor, is_hidden_BS: torch.Tensor) -> torch.Tensor:
         """Predict all sensors.
@@ -175,16 +169,3 @@ def encoder_state_dict(model: MaskedAutoencoder) -> dict[str, torch.Tensor]:
     return {
         name: tensor.detach().cpu().clone() for name, tensor in model.encoder.state_dict().items()
     }
-
-
-def _token_numbers(encoder: Encoder, face: str) -> list[int]:
-    own = "outer_coarse" if face == "outer" and face not in encoder.token_names else face
-    names = (own, *(n for n in _ALSO_READ.get(face, ()) if n in encoder.token_names))
-    return [encoder.token_names.index(name) for name in names]
-
-
-def _places(layout: Layout) -> torch.Tensor:
-    """Return for every sensor its place among the cells of inner, us, ds, top, bot and outer."""
-    faces = (layout.inner, layout.us, layout.ds, layout.top, layout.bottom)
-    sensors = np.concatenate([*(ids.reshape(-1) for ids in faces), sensors_of_face(Face.OUTER)])
-    return torch.as_tensor(np.argsort(sensors))

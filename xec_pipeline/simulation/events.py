@@ -82,7 +82,7 @@ class Simulator:
             pulses, extra = self._add_pileup(rng, pulses, latents)
         if self.config.truth_light:
             mean_npho = pulses.photoelectrons / self.instrument.efficiency
-            extra |= {"mu_npho": mean_npho, "latent": latents.astype(np.float32)}
+            extra |= {"npho_mean": mean_npho, "latent": latents.astype(np.float32)}
         branches = truth_branches(photons) | self._respond(rng, pulses) | extra
         if self.config.branches == "full":
             branches |= reconstruction_branches(len(photons), N_SENSORS)

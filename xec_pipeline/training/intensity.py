@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xec_pipeline.config.mae import IntensityReweighting
+from xec_pipeline.config.masked import IntensityReweighting
 from xec_pipeline.data.dataset import EventBatches
 from xec_pipeline.data.reweighting import capped
 from xec_pipeline.training.distributed import DistContext

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from torch import Tensor, nn
 
+from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.errors import CheckpointError
 from xec_pipeline.training.checkpoint import (
@@ -131,7 +132,9 @@ def encoder_checkpoint(checkpoint: Checkpoint, path: Path) -> Checkpoint:
     )
 
 
-def load_encoder(encoder: nn.Module, pretrained: PretrainedEncoder, run: RegressorRun) -> None:
+def load_encoder(
+    encoder: nn.Module, pretrained: PretrainedEncoder, run: RegressorRun | InpainterRun
+) -> None:
     """Give pre-trained weights to `encoder`, all of them or none.
 
     Raises
@@ -166,7 +169,9 @@ def _encoder_part(checkpoint: Checkpoint, path: Path) -> dict[str, Tensor]:
     )
 
 
-def _differing_options(pretrained: PretrainedEncoder, run: RegressorRun) -> list[str]:
+def _differing_options(
+    pretrained: PretrainedEncoder, run: RegressorRun | InpainterRun
+) -> list[str]:
     own_model = _comparable(run.model.model_dump())
     model = _comparable(pretrained.model)
     pairs = [(f"model.{name}", model.get(name), own_model[name]) for name in _MODEL_OPTIONS]

@@ -16,7 +16,7 @@ import numpy as np
 from xec_pipeline.errors import XecError
 from xec_pipeline.evaluation.masked_flags import add_arguments, labelled
 from xec_pipeline.evaluation.masked_report import Settings, analyze
-from xec_pipeline.evaluation.recovery import AGAINST, RecoveryTable
+from xec_pipeline.evaluation.recovery_table import AGAINST, RecoveryTable
 from xec_pipeline.workers.outputs import files_version
 from xec_pipeline.workers.pipes import Report, open_report
 

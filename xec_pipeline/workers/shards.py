@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from xec_pipeline.config.data import DataConfig
-from xec_pipeline.config.loader import load_mae_run, load_regressor_run
+from xec_pipeline.config.loader import load_inpainter_run, load_mae_run, load_regressor_run
 from xec_pipeline.data.root_files import find_root_files
 from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.data.shards import build_shards, is_shard_dir, open_shards, shard_dir_for
@@ -21,6 +21,7 @@ from xec_pipeline.workers.pipes import Report, open_report
 _READERS: Final[Mapping[str, Callable[[str], DataConfig]]] = {
     "regressor": lambda source: load_regressor_run(source).data,
     "mae": lambda source: load_mae_run(source).data,
+    "inpainter": lambda source: load_inpainter_run(source).data,
 }
 
 

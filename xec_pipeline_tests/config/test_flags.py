@@ -9,10 +9,17 @@ from xec_pipeline.config.flags import (
     options,
     overrides_from,
 )
-from xec_pipeline.config.loader import load_mae_run, load_regressor_run, preset_names
+from xec_pipeline.config.inpainter import InpainterRun
+from xec_pipeline.config.loader import (
+    load_inpainter_run,
+    load_mae_run,
+    load_regressor_run,
+    preset_names,
+)
 from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.model import EncoderConfig
 from xec_pipeline.config.run import RegressorRun
+from xec_pipeline.config.run_base import Run
 from xec_pipeline.errors import ConfigError
 
 CONTRACT_FLAGS = (
@@ -101,13 +108,13 @@ def test_a_command_line_comes_back_from_what_was_parsed():
     assert vars(again) == vars(args)
 
 
-MAE_FLAGS = (
+HIDING_FLAGS = (
     "config train_root train_path val_root val_path save_path save_dir run_name epochs batch_size "
     "chunksize num_workers num_threads prefetch_factor npho_branch time_branch tree "
     "npho_scale npho_scale2 time_scale time_shift sentinel_time sentinel_npho npho_scheme "
     "outer_mode outer_fine_pool encoder_dim dim_feedforward num_fusion_layers mask_ratio "
-    "predict_channels decoder_dim lr lr_scheduler lr_min warmup_epochs weight_decay loss_fn "
-    "loss_beta npho_weight time_weight auto_channel_weight channel_dropout_rate grad_clip "
+    "predict_channels lr lr_scheduler lr_min warmup_epochs weight_decay loss_fn "
+    "loss_beta npho_weight time_weight channel_dropout_rate grad_clip "
     "grad_accum_steps ema_decay amp time_mask_ratio_scale npho_threshold time_npho_threshold "
     "npho_time_weight no_npho_time_weight track_mae_rmse no_track_mae_rmse track_metrics "
     "no_track_metrics profile npho_loss_weight npho_loss_weight_enabled npho_loss_weight_alpha "
@@ -115,13 +122,19 @@ MAE_FLAGS = (
     "intensity_reweighting_target intensity_reweighting_max_weight compile compile_fullgraph "
     "mlflow_experiment mlflow_run_name resume_from reset_epoch refresh_lr new_mlflow_run "
     "save_predictions save_interval root_save_interval num_gpus auto_resume overwrite "
-    "max_events max_val_events"
+    "max_events max_val_events save_root_predictions"
 )
+FLAGS = {
+    MaeRun: f"{HIDING_FLAGS} decoder_dim auto_channel_weight",
+    InpainterRun: f"{HIDING_FLAGS} mae mae_checkpoint freeze_encoder finetune_encoder head_type "
+    "global_only disable_mae_rmse_metrics mask_npho_flat use_local_context use_masked_attention "
+    "cross_attn_k cross_attn_hidden cross_attn_latent_dim cross_attn_pos_dim onnx torchscript",
+}
 
 
-def mae_parser() -> argparse.ArgumentParser:
+def mae_parser(kind: type[Run] = MaeRun) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(allow_abbrev=False)
-    add_training_flags(made, MaeRun)
+    add_training_flags(made, kind)
     return made
 
 
@@ -130,15 +143,21 @@ def mae_of(*words: str) -> MaeRun:
     return load_mae_run("mae-demo", overrides_from(args, MaeRun))
 
 
-def test_every_flag_of_an_mae_exists_and_has_help():
+def inpainter_of(*words: str) -> InpainterRun:
+    args = mae_parser(InpainterRun).parse_args(["--config", "inpainter-demo", *words])
+    return load_inpainter_run("inpainter-demo", overrides_from(args, InpainterRun))
+
+
+@pytest.mark.parametrize("kind", FLAGS)
+def test_every_flag_of_a_training_that_hides_sensors_exists_and_has_help(kind):
     shown = {
         text: action.help
-        for action in mae_parser()._actions
+        for action in mae_parser(kind)._actions
         for text in action.option_strings
         if action.help != argparse.SUPPRESS
     }
-    assert all(shown[f"--{name}"] for name in MAE_FLAGS.split())
-    names = [flag_name(dotted) for dotted, _ in options(MaeRun)]
+    assert all(shown[f"--{name}"] for name in FLAGS[kind].split())
+    names = [flag_name(dotted) for dotted, _ in options(kind)]
     assert len(names) == len(set(names))
 
 
@@ -166,6 +185,33 @@ def test_a_flag_of_an_mae_changes_its_option(words, read):
     assert read(mae_of(*words))
 
 
+@pytest.mark.parametrize(
+    ("words", "read"),
+    [
+        (["--freeze_encoder"], lambda run: run.model.freeze_encoder is True),
+        (["--finetune_encoder"], lambda run: run.model.freeze_encoder is False),
+        (["--global-only"], lambda run: run.model.use_local_context is False),
+        (["--disable_mae_rmse_metrics"], lambda run: run.training.track_mae_rmse is False),
+        (["--mask_npho_flat"], lambda run: run.model.mask_npho_flat is True),
+        (["--mask_ratio", "0.2"], lambda run: run.model.mask_ratio == 0.2),
+        (["--set", "model.mask_ratio.us=0.2"], lambda run: run.model.mask_ratio.us == 0.2),
+        (["--mae_checkpoint", "a.pth"], lambda run: str(run.encoder_path) == "a.pth"),
+        (
+            ["--mae", "x"],
+            lambda run: str(run.encoder_path) == "artifacts/x/mae_encoder_best.pth",
+        ),
+        (
+            ["--save_root_predictions=false"],
+            lambda run: run.checkpoint.save_predictions is False,
+        ),
+        (["--torchscript", "null"], lambda run: run.export.torchscript is None),
+        (["--set", "validation.seed=3"], lambda run: run.validation.seed == 3),
+    ],
+)
+def test_a_flag_of_an_inpainter_changes_its_option(words, read):
+    assert read(inpainter_of(*words))
+
+
 def test_the_command_line_of_an_mae_comes_back():
     words = ["--config", "mae-demo", "--predict_channels", "npho", "--no_track_mae_rmse"]
     args = mae_parser().parse_args([*words, "--save_path", "out/a", "--val-root", "v"])
@@ -177,13 +223,23 @@ def test_presets_of_one_kind_are_not_offered_to_the_other():
     assert preset_names("mae") == ["mae-demo", "mae-full"]
     for name in preset_names("mae"):
         assert load_mae_run(name).name == name
+    assert preset_names("inpainter") == ["inpainter-demo", "inpainter-full"]
+    for name in preset_names("inpainter"):
+        assert load_inpainter_run(name).name == name
+    assert preset_names() == ["demo", "full", "full-ddp"]
     with pytest.raises(ConfigError, match="neither a preset nor"):
         load_mae_run("demo")
 
 
-def test_the_presets_of_mae_and_regressor_fit_together():
-    for mae, regressor in (("mae-demo", "demo"), ("mae-full", "full")):
-        pre, fine = load_mae_run(mae), load_regressor_run(regressor)
+def test_the_presets_fit_together():
+    pairs: list[tuple[str, RegressorRun | InpainterRun]] = [
+        ("mae-demo", load_regressor_run("demo")),
+        ("mae-full", load_regressor_run("full")),
+        ("mae-demo", load_inpainter_run("inpainter-demo")),
+        ("mae-full", load_inpainter_run("inpainter-full")),
+    ]
+    for mae, fine in pairs:
+        pre = load_mae_run(mae)
         assert pre.normalization == fine.normalization
         shared = set(EncoderConfig.model_fields) - {"drop_path_rate", "dropout"}
         assert pre.model.model_dump(include=shared) == fine.model.model_dump(include=shared)

@@ -1,18 +1,27 @@
 """Files of the earlier system, of each kind and with every key it knew, load as they are."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from xec_pipeline.config.inpainter import FaceRatios
 from xec_pipeline.config.legacy import Kind, is_of_earlier_system, modernized
-from xec_pipeline.config.loader import load_mae_run, load_regressor_run
+from xec_pipeline.config.loader import load_inpainter_run, load_mae_run, load_regressor_run
+from xec_pipeline.config.mae import MaeRun
+from xec_pipeline.config.run_base import Run
 from xec_pipeline.errors import ConfigError
 
 FOLDER = Path(__file__).parent / "earlier"
-KINDS: tuple[Kind, ...] = ("regressor", "mae")
+KINDS: tuple[Kind, ...] = ("regressor", "mae", "inpainter")
+LOADERS: dict[Kind, Callable[[Path], Run]] = {
+    "regressor": load_regressor_run,
+    "mae": load_mae_run,
+    "inpainter": load_inpainter_run,
+}
 
 
 def tree(kind: Kind) -> dict[str, Any]:
@@ -68,6 +77,27 @@ def test_a_mae_file_keeps_its_meaning(caplog: pytest.LogCaptureFixture):
     )
 
 
+def test_an_inpainter_file_keeps_its_meaning(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO):
+        run = load_inpainter_run(FOLDER / "inpainter.yaml")
+    assert run.name == "inp_step3"
+    assert run.run_dir == Path("artifacts/inp_step3")
+    assert run.encoder_path == Path("artifacts/mae_wide/mae_checkpoint_best.pth")
+    assert isinstance(run.model.mask_ratio, FaceRatios)
+    assert (run.model.mask_ratio.inner, run.model.mask_ratio.bot) == (0.05, 0.15)
+    assert run.model.mask_npho_flat
+    assert not run.model.freeze_encoder
+    assert run.training.grad_accum_steps == 4
+    assert run.training.npho_loss_weight.enabled
+    assert run.time_threshold == run.normalization.npho_threshold == 100
+    assert run.checkpoint.save_predictions
+    for text in (
+        "model.sensor_positions_file has no effect any more: the positions are those of the",
+        "checkpoint.save_root_predictions is now called checkpoint.save_predictions",
+    ):
+        assert caplog.text.count(text) == 1
+
+
 def test_a_file_says_once_what_it_changes_and_stays_as_it_is(caplog: pytest.LogCaptureFixture):
     before = (FOLDER / "regressor.yaml").read_text()
     with caplog.at_level(logging.INFO):
@@ -86,6 +116,8 @@ def test_a_file_says_once_what_it_changes_and_stays_as_it_is(caplog: pytest.LogC
         ("mae", "  mask_ratio: 0.65", "  mask_ration: 0.65", "unknown key 'model.mask_ration'"),
         ("mae", "    weight: 1.0", "    wait: 1.0", r"unknown key 'training\.time\.wait'"),
         ("mae", "  sentinel_npho: -1.0", "  sentinel_nfo: -1", "unknown key 'normalization.sent"),
+        ("inpainter", "  cross_attn_k: 16", "  cross_attn_n: 16", "key 'model.cross_attn_n'"),
+        ("inpainter", "{inner: 5e-2,", "{iner: 5e-2,", "unknown face 'iner'.*mean 'inner'"),
         ("mae", "    npho_threshold: 1e1", "    npho_threshold: x", r"npho_threshold: .*got 'x'"),
     ],
 )
@@ -93,9 +125,8 @@ def test_an_unknown_key_is_still_an_error(
     tmp_path: Path, kind: Kind, old: str, new: str, message: str
 ):
     path = changed(tmp_path, kind, old, new)
-    load = {"regressor": load_regressor_run, "mae": load_mae_run}[kind]
     with pytest.raises(ConfigError, match=message) as caught:
-        load(path)
+        LOADERS[kind](path)
     assert str(path) in str(caught.value)
 
 
@@ -161,3 +192,29 @@ def test_only_files_of_the_earlier_system_are_translated(kind: Kind):
 def test_overrides_win_over_translations():
     run = load_regressor_run(FOLDER / "regressor.yaml", {"data.chunksize": 1000})
     assert run.data.chunksize == 1000
+
+
+@pytest.mark.parametrize("decay", ["0", "0.0"])
+def test_empty_sections_and_a_decay_of_zero_are_understood(
+    tmp_path: Path, decay: str, caplog: pytest.LogCaptureFixture
+):
+    text = (FOLDER / "mae.yaml").read_text()
+    tree = yaml.safe_load(text)
+    tree |= {"distributed": None}
+    tree["training"] |= {"ema_decay": float(decay), "time": None}
+    path = tmp_path / "old.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    with caplog.at_level(logging.INFO):
+        run = load_mae_run(path)
+    assert run.training.ema_decay is None
+    assert run.training.time == MaeRun().training.time
+    assert run.distributed.num_gpus == 1
+    assert "training.ema_decay 0 is taken as null" in caplog.text
+
+
+def test_an_empty_section_of_a_new_file_has_its_defaults(tmp_path: Path):
+    path = tmp_path / "new.yaml"
+    path.write_text("preset: mae-demo\nmodel:\ntraining:\n  time:\n")
+    assert load_mae_run(path).model_dump(exclude={"mlflow"}) == load_mae_run("mae-demo").model_dump(
+        exclude={"mlflow"}
+    )

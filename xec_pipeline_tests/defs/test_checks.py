@@ -4,6 +4,11 @@ import dagster as dg
 import pytest
 
 from xec_pipeline.defs import keys
+from xec_pipeline.defs.checks.inpainter import (
+    exports_match_weights,
+    network_beats_simple_methods,
+    recovered_sensors_are_complete,
+)
 from xec_pipeline.defs.checks.regressor import onnx_matches_weights, predictions_are_complete
 from xec_pipeline.evaluation.metadata import PredictionMeta, write_meta
 
@@ -70,13 +75,47 @@ def test_no_table_does_not_pass(run_dir):
 
 
 @pytest.mark.parametrize(("present", "passes"), [("v1", True), ("v2", False)])
-def test_onnx_of_other_weights_is_found(run_dir, present, passes):
+@pytest.mark.parametrize(
+    ("definition", "exported", "weights"),
+    [
+        (onnx_matches_weights, keys.ONNX, keys.WEIGHTS),
+        (exports_match_weights, keys.INPAINTER_EXPORT, keys.INPAINTER),
+    ],
+)
+def test_models_of_other_weights_are_found(definition, exported, weights, present, passes):
     tags = {"dagster/data_version": present}
-    weights = dg.AssetMaterialization(keys.WEIGHTS, partition="demo", tags=tags)
+    made = dg.AssetMaterialization(weights, partition="demo", tags=tags)
     with dg.DagsterInstance.ephemeral() as instance:
-        instance.report_runless_asset_event(weights)
+        instance.report_runless_asset_event(made)
         evaluation = check(
-            onnx_matches_weights, keys.ONNX, instance, weights_version="v1", parity_energy_mev=1e-6
+            definition, exported, instance, weights_version="v1", parity_energy_mev=1e-6
         )
     assert evaluation.passed is passes
     assert evaluation.metadata["parity_energy_mev"].value == 1e-6
+
+
+@pytest.mark.parametrize(
+    ("numbers", "passes"),
+    [
+        ({"events": 4, "sensors": 572, "not_finite": 0}, True),
+        ({"events": 4, "sensors": 572, "not_finite": 1}, False),
+        ({"events": 4, "sensors": 0, "not_finite": 0}, False),
+        ({"events": 4}, False),
+    ],
+)
+def test_recovered_sensors_are_counted(numbers, passes):
+    evaluation = check(recovered_sensors_are_complete, keys.RECOVERED, **numbers)
+    assert evaluation.passed is passes
+    assert evaluation.blocking
+
+
+@pytest.mark.parametrize(
+    ("model", "passes"), [(0.12, True), (0.18, False), (float("nan"), False), (None, False)]
+)
+def test_network_must_beat_the_simple_methods(model, passes):
+    errors = {"avg": 0.9, "sa": 0.15, "localfit": 0.1}
+    errors |= {} if model is None else {"model": model}
+    numbers = {f"relative_rms_above_100_photons_{name}": value for name, value in errors.items()}
+    evaluation = check(network_beats_simple_methods, keys.RECOVERED, None, **numbers)
+    assert evaluation.passed is passes
+    assert evaluation.severity == dg.AssetCheckSeverity.WARN

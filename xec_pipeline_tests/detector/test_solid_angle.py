@@ -29,6 +29,7 @@ from xec_pipeline.detector.solid_angle import (
     far_field_fraction,
     rectangles_fraction,
     sipm_fraction,
+    sipm_fraction_and_gradient,
     solid_angle_fraction,
 )
 
@@ -308,6 +309,33 @@ class TestAllSensors:
     def test_wrong_shape_is_an_error(self, shape):
         with pytest.raises(ValueError, match=r"must have shape \(P, 3\), got"):
             solid_angle_fraction(np.zeros(shape), ideal_geometry())
+
+
+class TestGradient:
+    """Of the four chips, by foot and height."""
+
+    def points(self):
+        rng = np.random.default_rng(8)
+        return np.stack([*rng.normal(0, 2, (2, 500)), rng.uniform(0.02, 6, 500)])
+
+    def test_fraction_is_that_of_the_chips(self):
+        fraction, _ = sipm_fraction_and_gradient(*self.points())
+        np.testing.assert_allclose(fraction, sipm_fraction(*self.points()), atol=1e-15)
+
+    @pytest.mark.parametrize("axis", [0, 1, 2])
+    def test_derivatives_against_differences(self, axis):
+        step = np.zeros((3, 1))
+        step[axis] = 1e-5
+        above, below = (sipm_fraction(*(self.points() + sign * step)) for sign in (1, -1))
+        _, gradient = sipm_fraction_and_gradient(*self.points())
+        np.testing.assert_allclose(gradient[axis], (above - below) / 2e-5, rtol=1e-4, atol=1e-7)
+
+    def test_nothing_behind_the_sensor_and_any_shape(self):
+        u, v, height = self.points().reshape(3, 50, 10)
+        fraction, gradient = sipm_fraction_and_gradient(u, v, np.where(u > 0, height, -height))
+        assert (fraction.shape, gradient.shape) == ((50, 10), (3, 50, 10))
+        assert np.array_equal(fraction > 0, u > 0)
+        assert not gradient[:, u <= 0].any()
 
 
 # Point (u, v, w), its brightest sensor, that one's fraction, the inner sum.

@@ -18,7 +18,7 @@ from xec_pipeline.evaluation.masked_metrics import (
 )
 from xec_pipeline.evaluation.masked_samples import MEAN, MODEL, TRUTH, count_sample, time_sample
 from xec_pipeline.evaluation.masked_table import MaskedTable, read_masked_table, write_masked_table
-from xec_pipeline.evaluation.recovery import build_recovery_table, write_recovery_table
+from xec_pipeline.evaluation.recovery_table import build_recovery_table, write_recovery_table
 from xec_pipeline.evaluation.signal_profiles import (
     error_profiles,
     linear_edges,

@@ -9,7 +9,7 @@ from xec_pipeline.simulation.events import Simulator, simulate_events
 
 SENTINEL = np.float32(1e10)
 REAL_DATA_ONLY = {"dead", "nDead", "Ebgo", "Angle", "gstatus"}
-ADDED = {"mu_npho": (4760,), "latent": (11,), "energyPileup": ()}
+ADDED = {"latent": (11,), "energyPileup": ()}
 
 
 def _simulate(n=8, seed=1, preset="meg2", **options):
@@ -56,7 +56,7 @@ def test_reconstruction_is_not_measured(signal_events):
 def test_charge_pulls_in_bins_of_the_mean(signal_events):
     config, events = signal_events
     instrument = Simulator(config).instrument
-    mean = events["mu_npho"].astype(np.float64) * instrument.efficiency
+    mean = events["npho_mean"].astype(np.float64) * instrument.efficiency
     variance = mean * (1 + instrument.gain_variance) + instrument.pedestal_variance
     pull = (events["nphe"] - mean) / np.sqrt(variance)
     edges = [0, 0.3, 1, 3, 10, 16, 50, 200, 1e6]
@@ -104,6 +104,25 @@ def test_dead_sensors_are_dead_in_every_event():
     assert (events["npho"][:, ~is_dead] < 1e9).all()
 
 
+@pytest.mark.parametrize("pileup", [0.0, 0.5])
+def test_true_light_changes_nothing_else(pileup):
+    common = {"dead_fraction": 0.05, "pileup": {"probability": pileup}}
+    without, events = _simulate(70, 8, **common), _simulate(70, 8, truth_light=True, **common)
+    assert set(events) - set(without) == {"npho_mean", "latent"}
+    for name, values in without.items():
+        np.testing.assert_array_equal(events[name], values, err_msg=name)
+        assert events[name].dtype == values.dtype
+
+
+def test_true_light_of_dead_sensors_is_what_they_would_have_seen():
+    alive = _simulate(6, 9, truth_light=True)
+    events = _simulate(6, 9, truth_light=True, dead_fraction=0.2)
+    assert (events["npho"] == SENTINEL).mean() == pytest.approx(0.2, abs=0.001)
+    np.testing.assert_array_equal(events["npho_mean"], alive["npho_mean"])
+    assert events["npho_mean"].dtype == np.float32
+    assert events["npho_mean"].min() > 0
+
+
 def test_pileup_adds_light_and_keeps_the_truth():
     common = {"truth_light": True, "energy_mev": (52.83, 52.83)}
     events = _simulate(400, 3, pileup={"probability": 0.5}, **common)
@@ -113,7 +132,7 @@ def test_pileup_adds_light_and_keeps_the_truth():
     assert energy[hit].min() >= 5
     assert energy[hit].max() <= 50
     np.testing.assert_allclose(events["energyTruth"], 0.05283, rtol=1e-6)
-    light = events["mu_npho"].sum(1)
+    light = events["npho_mean"].sum(1)
     gain = light[hit].mean() / light[~hit].mean() - 1
     assert gain == pytest.approx(energy[hit].mean() / 52.83, rel=0.25)
 

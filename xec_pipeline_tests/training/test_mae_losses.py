@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from xec_pipeline.config.mae import IntensityReweighting, MaeRun
+from xec_pipeline.config.mae import MaeRun
+from xec_pipeline.config.masked import IntensityReweighting
 from xec_pipeline.detector.faces import Face, sensors_of_face
 from xec_pipeline.models.input_norm import InputNormalizer
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.intensity import IntensityWeights, log_light
-from xec_pipeline.training.mae_losses import (
+from xec_pipeline.training.mae_losses import MaeLoss
+from xec_pipeline.training.masked_losses import (
     FACES,
-    MaeLoss,
     SensorTruth,
-    face_means,
     face_sums,
+    quotient,
     sensor_truth,
 )
-from xec_pipeline.training.mae_metrics import MaeSums
+from xec_pipeline.training.masked_metrics import MaskedSums
 
 N = 4760
 BETA = 0.1
@@ -97,7 +98,7 @@ def test_losses_are_means_over_hidden_sensors_of_each_face(weighted):
     }
     for feature, loss in found.items():
         assert loss.faces.numpy() == pytest.approx(expected[feature], rel=2e-4, abs=1e-6)
-    total = MaeLoss(run).event_losses(found, None)
+    total = MaeLoss(run).event_losses(found)
     sums = expected["npho"].sum(axis=1) + expected["time"].sum(axis=1)
     assert total.numpy() == pytest.approx(sums, rel=1e-4)
 
@@ -121,7 +122,7 @@ def test_only_hidden_usable_sensors_matter():
     hidden = hidden_of(truth)
     prediction = prediction_of(truth, 2).requires_grad_()
     losses = MaeLoss(run).feature_losses(prediction, truth, hidden)
-    MaeLoss(run).event_losses(losses, None).sum().backward()
+    MaeLoss(run).event_losses(losses).sum().backward()
     assert prediction.grad is not None
     assert torch.equal(prediction.grad[..., 0] != 0, hidden)
     assert torch.equal(prediction.grad[..., 1] != 0, hidden & truth.timed)
@@ -145,7 +146,7 @@ def test_face_sums_count_every_sensor_once():
     for face in Face:
         ids = torch.from_numpy(sensors_of_face(face).copy())
         torch.testing.assert_close(face_sums(values)[0, face], values[0, ids].sum())
-    assert (face_means(values, torch.zeros(1, N)) == 0).all()
+    assert (quotient(face_sums(values), torch.zeros(1, 6)) == 0).all()
 
 
 def test_given_weights_of_features():
@@ -154,7 +155,7 @@ def test_given_weights_of_features():
     loss = MaeLoss(run)
     losses = loss.feature_losses(prediction_of(truth, 2), truth, hidden_of(truth))
     parts = [losses[name].faces.sum(dim=1) for name in ("npho", "time")]
-    torch.testing.assert_close(loss.event_losses(losses, None), 2 * parts[0] + 0.5 * parts[1])
+    torch.testing.assert_close(loss.event_losses(losses), 2 * parts[0] + 0.5 * parts[1])
 
 
 @pytest.mark.parametrize("features", [("npho", "time"), ("npho",)], ids=str)
@@ -165,7 +166,7 @@ def test_learned_variances_settle_at_the_mean_loss_of_a_face(features):
     losses = loss.feature_losses(prediction_of(truth, len(features)), truth, hidden_of(truth))
     means = torch.stack([losses[name].faces.mean() for name in features])
     s = means.log().requires_grad_()
-    total = loss.event_losses(losses, s)
+    total = loss.balanced_event_losses(losses, s)
     expected = 0.5 * len(FACES) * (len(features) + means.log().sum())
     assert float(total.detach().mean()) == pytest.approx(float(expected), rel=1e-5)
     (gradient,) = torch.autograd.grad(total.mean(), s)
@@ -180,7 +181,7 @@ def test_every_loss_of_the_configuration_exists(name):
     truth = truth_of(run)
     loss = MaeLoss(run)
     losses = loss.feature_losses(prediction_of(truth, 2), truth, hidden_of(truth))
-    assert torch.isfinite(loss.event_losses(losses, None)).all()
+    assert torch.isfinite(loss.event_losses(losses)).all()
 
 
 def test_brighter_sensors_count_more_when_asked_to():
@@ -199,14 +200,14 @@ def test_brighter_sensors_count_more_when_asked_to():
 def test_metrics_are_sums_over_events_and_sensors():
     run = run_with()
     loss = MaeLoss(run)
-    sums = MaeSums(loss.features, torch.device("cpu"))
+    sums = MaskedSums(loss.features, torch.device("cpu"))
     errors, hidden_count, alive_count, totals = [], 0, 0, []
     for n, seed in ((3, 1), (1, 2)):
         truth = truth_of(run, n=n, seed=seed)
         hidden = hidden_of(truth)
         losses = loss.feature_losses(prediction_of(truth, 2), truth, hidden)
         weight = torch.full((n,), 2.0)
-        event_loss = weight * loss.event_losses(losses, None)
+        event_loss = weight * loss.event_losses(losses)
         sums.add(event_loss, weight, losses, truth, hidden)
         errors.append(losses["time"].error[losses["time"].used])
         hidden_count += int(hidden.sum())
@@ -214,7 +215,9 @@ def test_metrics_are_sums_over_events_and_sensors():
         totals.append(event_loss)
     found = sums.over_ranks(DistContext())
     assert found.n_events == 4
-    metrics = found.losses("val/", by_face=True) | found.errors("val/")
+    metrics = (
+        found.losses("val/") | found.face_losses("val/", of_all_events=True) | found.errors("val/")
+    )
     mean = float(torch.cat(totals).mean())
     assert metrics["val/total_loss"] == pytest.approx(mean)
     assert metrics["val/npho_loss"] + metrics["val/time_loss"] == pytest.approx(mean)
@@ -226,6 +229,7 @@ def test_metrics_are_sums_over_events_and_sensors():
     assert metrics["val/mae_time"] == pytest.approx(float(error.abs().mean()))
     assert metrics["val/rmse_time"] == pytest.approx(float(error.square().mean().sqrt()))
     assert metrics["val/actual_mask_ratio"] == pytest.approx(hidden_count / alive_count)
+    assert metrics["val/n_masked_total"] == hidden_count
 
 
 def test_errors_of_times_are_left_out_where_there_are_none():
@@ -234,8 +238,8 @@ def test_errors_of_times_are_left_out_where_there_are_none():
     hidden = hidden_of(truth)
     loss = MaeLoss(run)
     losses = loss.feature_losses(prediction_of(truth, 2), truth, hidden)
-    sums = MaeSums(loss.features, torch.device("cpu"))
-    sums.add(loss.event_losses(losses, None), torch.ones(3), losses, truth, hidden)
+    sums = MaskedSums(loss.features, torch.device("cpu"))
+    sums.add(loss.event_losses(losses), torch.ones(3), losses, truth, hidden)
     assert set(sums.over_ranks(DistContext()).errors("val/")) == {"val/mae_npho", "val/rmse_npho"}
 
 

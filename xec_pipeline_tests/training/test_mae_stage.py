@@ -9,7 +9,7 @@ from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.errors import DataError
 from xec_pipeline.models.mae import encoder_state_dict
 from xec_pipeline.training.distributed import DistContext
-from xec_pipeline.training.mae_losses import FACES
+from xec_pipeline.training.masked_losses import FACES
 from xec_pipeline.training.stages.mae import MaeStage
 from xec_pipeline_tests.training.tiny_mae import FittedMae, fit_mae, tiny_mae_run
 

@@ -5,7 +5,12 @@ from typing import Final
 import dagster as dg
 
 from xec_pipeline.defs import keys
-from xec_pipeline.defs.partitions import dataset_partitions, mae_partitions, run_partitions
+from xec_pipeline.defs.partitions import (
+    dataset_partitions,
+    inpainter_partitions,
+    mae_partitions,
+    run_partitions,
+)
 
 root_files = dg.AssetSpec(
     keys.ROOT_FILES,
@@ -37,6 +42,15 @@ mae_config = dg.AssetSpec(
     keys.MAE_CONFIG,
     description=_CONFIG_DESCRIPTION,
     partitions_def=mae_partitions,
+    group_name="config",
+    kinds={"yaml"},
+    owners=keys.OWNERS,
+)
+
+inpainter_config = dg.AssetSpec(
+    keys.INPAINTER_CONFIG,
+    description=_CONFIG_DESCRIPTION,
+    partitions_def=inpainter_partitions,
     group_name="config",
     kinds={"yaml"},
     owners=keys.OWNERS,

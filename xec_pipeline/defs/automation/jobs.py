@@ -25,6 +25,35 @@ train_regressor = dg.define_asset_job(
     tags={"xec/kind": "train"},
 )
 
+train_inpainter = dg.define_asset_job(
+    "train_inpainter",
+    dg.AssetSelection.assets(keys.INPAINTER, keys.RECOVERED),
+    description="Train an inpainter and recover hidden sensors of the test events.",
+    tags={"xec/kind": "train"},
+)
+
+study_dead_sensors = dg.define_asset_job(
+    "study_dead_sensors",
+    dg.AssetSelection.assets(keys.DEAD_STUDY),
+    description="Resolutions of a regressor with dead sensors, left dead or filled.",
+    tags={"xec/kind": "evaluate"},
+)
+
+analyze_inpainter = dg.define_asset_job(
+    "analyze_inpainter",
+    dg.AssetSelection.assets(keys.ANALYSIS),
+    description="Tables and figures of the sensors that an inpainter recovered.",
+    tags={"xec/kind": "figures"},
+    executor_def=dg.in_process_executor,
+)
+
+export_inpainter = dg.define_asset_job(
+    "export_inpainter",
+    dg.AssetSelection.assets(keys.INPAINTER_EXPORT),
+    description="TorchScript and ONNX model of an inpainter.",
+    tags={"xec/kind": "export"},
+)
+
 draw_figures = dg.define_asset_job(
     "draw_figures",
     dg.AssetSelection.assets(keys.FIGURES, keys.TABLE),

@@ -8,16 +8,24 @@ from typing import Final
 
 import dagster as dg
 
-from xec_pipeline.config.registry import registered_mae, registered_regressor
+from xec_pipeline.config.registry import (
+    registered_inpainter,
+    registered_mae,
+    registered_regressor,
+)
 from xec_pipeline.config.run_base import Run
 from xec_pipeline.data.root_files import find_root_files
 from xec_pipeline.defs import keys
-from xec_pipeline.defs.partitions import DATASETS, mae_partitions, run_partitions
+from xec_pipeline.defs.partitions import (
+    DATASETS,
+    inpainter_partitions,
+    mae_partitions,
+    run_partitions,
+)
 from xec_pipeline.errors import ConfigError, DataError
 from xec_pipeline.versioning import ContentHashes
 
 HASH_CACHE: Final = Path(".dagster/content_hashes.json")
-_VERSION_TAG: Final = "dagster/data_version"
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +36,8 @@ def changed_configs(instance: dg.DagsterInstance) -> Iterator[dg.AssetObservatio
         yield from _changed_config(instance, keys.CONFIG, name, registered_regressor)
     for name in mae_partitions.get_partition_keys():
         yield from _changed_config(instance, keys.MAE_CONFIG, name, registered_mae)
+    for name in inpainter_partitions.get_partition_keys():
+        yield from _changed_config(instance, keys.INPAINTER_CONFIG, name, registered_inpainter)
 
 
 def changed_datasets(
@@ -77,6 +87,6 @@ def _if_new(
     wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[partition])
     latest = instance.fetch_observations(wanted, limit=1).records
     known = latest[0].event_log_entry.asset_observation if latest else None
-    if known is None or known.tags.get(_VERSION_TAG) != version:
-        tags = {_VERSION_TAG: version}
+    if known is None or known.tags.get(keys.VERSION_TAG) != version:
+        tags = {keys.VERSION_TAG: version}
         yield dg.AssetObservation(asset_key=asset, partition=partition, tags=tags)

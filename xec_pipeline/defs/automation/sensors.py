@@ -38,7 +38,7 @@ def _result(events: list[dg.AssetObservation], otherwise: str) -> dg.SensorResul
 
 figures_follow = dg.AutomationConditionSensorDefinition(
     "figures_follow",
-    target=dg.AssetSelection.assets(keys.FIGURES, keys.TABLE),
+    target=dg.AssetSelection.assets(keys.FIGURES, keys.TABLE, keys.ANALYSIS),
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=30,
     description="Draws figures and tables again when their tables or their code changed.",

@@ -1,8 +1,4 @@
-"""What must hold for a regressor's files; each check records the numbers it looked at.
-
-A check concerns the run whose asset was just made. (Checks with partitions of their own are a
-preview in Dagster.)
-"""
+"""What must hold for a regressor's files; each check records the numbers it looked at."""
 
 import csv
 import math
@@ -13,6 +9,7 @@ import dagster as dg
 
 from xec_pipeline.config.registry import registered_regressor
 from xec_pipeline.defs import keys
+from xec_pipeline.defs.checks.latest import holds_present_weights, run_name
 from xec_pipeline.evaluation.metadata import read_meta
 
 
@@ -23,7 +20,7 @@ from xec_pipeline.evaluation.metadata import read_meta
 )
 def predictions_are_complete(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Count rows and values that are not finite, in the tables of all samples."""
-    run = registered_regressor(_run_name(context))
+    run = registered_regressor(run_name(context))
     numbers: dict[str, int | str] = {"run": run.name}
     complete = True
     for folder, task, path in _tables(run.run_dir, run.name):
@@ -43,30 +40,8 @@ def predictions_are_complete(context: dg.AssetCheckExecutionContext) -> dg.Asset
     ),
 )
 def onnx_matches_weights(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """Compare the version of the weights in the model with that of the weights asset.
-
-    A model that does not reproduce its weights is never written; the export fails instead.
-    """
-    model = _latest(context, keys.ONNX)
-    weights = _latest(context, keys.WEIGHTS)
-    exported = model.metadata["weights_version"].value if model else None
-    present = (weights.tags or {}).get("dagster/data_version") if weights else None
-    parity = {
-        name: value for name, value in (model.metadata if model else {}).items() if "parity" in name
-    }
-    return dg.AssetCheckResult(
-        passed=exported is not None and exported == present,
-        metadata={
-            "run": _run_name(context),
-            "exported": str(exported),
-            "present": str(present),
-            **parity,
-        },
-    )
-
-
-def _run_name(context: dg.AssetCheckExecutionContext) -> str:
-    return context.run.tags["dagster/partition"]
+    """Compare the versions of the weights."""
+    return holds_present_weights(context, keys.ONNX, keys.WEIGHTS)
 
 
 def _tables(run_dir: Path, run_name: str) -> Iterator[tuple[Path, str, Path]]:
@@ -88,11 +63,3 @@ def _count(path: Path) -> tuple[int, int]:
                 if name.startswith("pred_")
             )
     return n_rows, n_bad
-
-
-def _latest(
-    context: dg.AssetCheckExecutionContext, key: dg.AssetKey
-) -> dg.AssetMaterialization | None:
-    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[_run_name(context)])
-    records = context.instance.fetch_materializations(wanted, limit=1).records
-    return records[0].event_log_entry.asset_materialization if records else None

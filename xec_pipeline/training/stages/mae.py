@@ -1,87 +1,24 @@
-"""The masked autoencoder as a stage: events without truth, masks, losses of hidden sensors."""
+"""The masked autoencoder as a stage."""
 
 import dataclasses
 import math
-from collections.abc import Generator, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xec_pipeline.config.mae import MaeRun
-from xec_pipeline.data.dataset import Batch, EventBatches
-from xec_pipeline.data.selection import fiducial_mask
 from xec_pipeline.data.shard_set import ShardSet
-from xec_pipeline.detector.sensors import N_SENSORS
-from xec_pipeline.errors import DataError
-from xec_pipeline.models.input_norm import InputNormalizer
 from xec_pipeline.models.mae import MaskedAutoencoder, build_mae
-from xec_pipeline.models.masking import FIXED_DRAW, draw_hidden, event_keys, sensor_noise
-from xec_pipeline.revision import git_revision
 from xec_pipeline.training.distributed import DistContext
-from xec_pipeline.training.intensity import fit_intensity_weights
-from xec_pipeline.training.mae_losses import MaeLoss, SensorTruth, sensor_truth
-from xec_pipeline.training.mae_metrics import MaeSums
-from xec_pipeline.training.network import mixed_precision
-from xec_pipeline.training.seeding import seed_weights
+from xec_pipeline.training.mae_losses import MaeLoss
+from xec_pipeline.training.masked_losses import FeatureLoss
+from xec_pipeline.training.masked_metrics import MaskedTotals
 from xec_pipeline.training.stage import Validation
-from xec_pipeline.training.stages.event_names import event_names
-
-_IDENTITY = ("run", "event")
+from xec_pipeline.training.stages.masked import MaskedBatch, MaskedStage
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MaskedBatch:
-    """Some events with the sensors that are hidden.
-
-    Attributes
-    ----------
-    index_B, n_total
-        As in `Batch`.
-    truth
-        What the sensors hold.
-    is_hidden
-        Which of them are hidden.
-    weight
-        Weights of the events.
-    """
-
-    index_B: Tensor  # noqa: N815 - as in every batch
-    n_total: int
-    truth: SensorTruth
-    is_hidden: Tensor
-    weight: Tensor
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MaskedPrediction:
-    """Some events with what the network saw and predicted, on the CPU.
-
-    Attributes
-    ----------
-    event, run, entry
-        Event number, run number, position in the file (B,).
-    truth, masked_input
-        Normalized npho and time (B, 4760, 2): complete, and with the sentinels where hidden.
-    is_masked
-        Which sensors were hidden (B, 4760).
-    pred
-        Normalized predictions (B, 4760, C).
-    """
-
-    event: NDArray[np.integer[Any]]
-    run: NDArray[np.integer[Any]]
-    entry: NDArray[np.integer[Any]]
-    truth: NDArray[np.float32]
-    masked_input: NDArray[np.float32]
-    is_masked: NDArray[np.bool_]
-    pred: NDArray[np.float32]
-
-
-class MaeStage:
-    """Trains an encoder to tell hidden sensors from visible ones.
+class MaeStage(MaskedStage):
+    """Trains an encoder to tell hidden sensors from visible ones; see `MaskedStage`.
 
     Parameters
     ----------
@@ -90,205 +27,31 @@ class MaeStage:
     dist
         The ranks.
     train, val
-        Shards of the training and the validation events; no truth is needed.
-
-    Attributes
-    ----------
-    model
-        The autoencoder on the device of this rank.
-
-    Raises
-    ------
-    DataError
-        If no event is inside the fiducial cut.
-
-    Notes
-    -----
-    Sensors are hidden by their photon count alone: a sensor without a usable time is hidden, shown
-    and predicted like any other, and only its time is left out of the loss. The masks of training
-    differ from epoch to epoch, those of validation are always the same.
+        Shards of the training and the validation events.
     """
 
+    kind = "mae"
+
     def __init__(self, run: MaeRun, dist: DistContext, train: ShardSet, val: ShardSet) -> None:
-        self._run, self._dist = run, dist
-        self._train, self._val = train, val
-        train_events = _spread(_chosen(train, run), run.data.max_events)
-        val_events = _spread(_chosen(val, run), run.data.max_val_events)
-        self._train_batches = self._batches_of(train, train_events)
-        self._val_batches = self._batches_of(val, val_events)
-        self._normalizer = InputNormalizer(run.normalization).to(dist.device)
-        self._loss = MaeLoss(run)
-        self._event_weights = fit_intensity_weights(
-            self._train_batches, dist, run.training.intensity_reweighting
-        )
-        self._train_sums = self._sums()
-        seed_weights(run.training.seed)
-        self.model: nn.Module = build_mae(run).to(dist.device)
+        self._balance = MaeLoss(run)
+        super().__init__(run, lambda: build_mae(run), self._balance, dist, train, val)
 
-    @property
-    def n_batches(self) -> int:
-        """Training batches of an epoch, the same on every rank."""
-        return self._train_batches.n_steps
-
-    @property
-    def n_events(self) -> int:
-        """Training events over all ranks."""
-        return self._train_batches.n_events
-
-    @property
-    def validation_shards(self) -> ShardSet:
-        """Shards of the validation events."""
-        return self._val
-
-    def batches(self, epoch: int, first: int) -> Generator[MaskedBatch, None, None]:
-        """Go through the shuffled training batches of this rank, from batch `first`."""
-        self._train_sums = self._sums()
-        for batch in self._train_batches.epoch(epoch, first_step=first):
-            yield self._masked(batch, epoch, self._run.training.channel_dropout_rate)
-
-    def event_losses(self, network: nn.Module, batch: MaskedBatch) -> Tensor:
-        """Return the weighted loss of each event, (B,) float32."""
-        with mixed_precision(self._run.training, self._dist):
-            prediction = network(batch.truth.x, batch.is_hidden)
-        return self._losses(self.model, prediction, batch, self._train_sums)
-
-    @torch.no_grad()
     def validate(self, model: nn.Module) -> Validation:
-        """Look at every validation event once, in float32, with masks that never change.
+        """Look at every validation event once; the metrics also tell of learned weights."""
+        found = super().validate(model)
+        learned = _variance_metrics(model, self._balance.features)
+        return dataclasses.replace(found, metrics={**found.metrics, **learned})
 
-        The metrics also tell of the training events since the last epoch began, if all were seen by
-        this process. There is no table: `predict` gives the predictions of single sensors.
-        """
-        model.eval()
-        sums = self._sums()
-        for batch in self._val_batches.epoch(shuffle=False):
-            masked = self._masked(batch, FIXED_DRAW, 0.0)
-            prediction = model(masked.truth.x, masked.is_hidden)
-            self._losses(model, prediction, masked, sums)
-        totals = sums.over_ranks(self._dist)
-        metrics = totals.losses("val/", by_face=True)
-        if self._run.training.track_mae_rmse:
-            metrics |= totals.errors("val/")
-        metrics |= self._training_metrics() | _variance_metrics(model, self._loss.features)
-        return Validation(loss=totals.loss, metrics=metrics, table=None)
-
-    @torch.no_grad()
-    def predict(
-        self, model: nn.Module, n_events: int | None = None
-    ) -> Generator[MaskedPrediction, None, None]:
-        """Predict the first validation events, or all, in the order of the files; for one rank."""
-        model.eval()
-        chosen = _chosen(self._val, self._run)[:n_events]
-        batches = self._batches_of(self._val, chosen, alone=True)
-        entries = np.asarray(self._val.columns["entry"])
-        for batch in batches.epoch(shuffle=False):
-            masked = self._masked(batch, FIXED_DRAW, 0.0)
-            x, is_hidden = masked.truth.x, masked.is_hidden
-            yield MaskedPrediction(
-                event=batch.targets["event"].cpu().numpy(),
-                run=batch.targets["run"].cpu().numpy(),
-                entry=entries[batch.index_B.numpy()],
-                truth=x.cpu().numpy(),
-                masked_input=_autoencoder(model).masked(x, is_hidden).cpu().numpy(),
-                is_masked=is_hidden.cpu().numpy(),
-                pred=model(x, is_hidden).float().cpu().numpy(),
-            )
-
-    def event_names(self, events: Sequence[int]) -> list[str]:
-        """Return run, event and place in the file of training events."""
-        return event_names(self._train, events)
-
-    def describe(self) -> dict[str, Any]:
-        """Return what makes the weights usable without this process."""
-        return {
-            "kind": "mae",
-            "normalization": self._run.normalization.model_dump(),
-            "layout": self._run.model.layout,
-            "data": {"train": self._train.data_version, "val": self._val.data_version},
-            "git_revision": git_revision(),
-        }
-
-    def _batches_of(
-        self, shards: ShardSet, events: NDArray[np.int64], *, alone: bool = False
-    ) -> EventBatches:
-        return EventBatches(
-            shards,
-            {name: np.asarray(shards.columns[name]).astype(np.int64) for name in _IDENTITY},
-            events=events,
-            batch_size=self._run.data.batch_size,
-            rank=0 if alone else self._dist.rank,
-            world_size=1 if alone else self._dist.world_size,
-            seed=self._run.training.seed,
-            prefetch=self._run.data.prefetch_factor,
-            device=self._dist.device,
-        )
-
-    def _masked(self, batch: Batch, draw: int, dropout: float) -> MaskedBatch:
-        """Return the batch with its masks; `dropout` marks sensors dead before."""
-        npho = batch.npho_BS
-        if dropout > 0:
-            npho = npho.masked_fill(torch.rand_like(npho) < dropout, float("nan"))
-        x = self._normalizer.from_ns(npho, batch.time_ns_BS)
-        truth = sensor_truth(x, npho, self._run.normalization, self._run.time_threshold)
-        weights = self._event_weights
-        return MaskedBatch(
-            index_B=batch.index_B,
-            n_total=batch.n_total,
-            truth=truth,
-            is_hidden=self._hidden(batch, truth, draw),
-            weight=x.new_ones(len(batch)) if weights is None else weights(batch.npho_BS),
-        )
-
-    def _hidden(self, batch: Batch, truth: SensorTruth, draw: int) -> Tensor:
-        key = event_keys(
-            self._run.training.seed, draw, batch.targets["run"], batch.targets["event"]
-        )
-        return draw_hidden(
-            sensor_noise(key, N_SENSORS),
-            truth.alive,
-            self._run.model.mask_ratio,
-            favoured_BS=truth.npho >= self._run.time_threshold,
-            favour=self._run.training.time.mask_ratio_scale,
-        )
-
-    def _losses(
-        self, model: nn.Module, prediction: Tensor, batch: MaskedBatch, sums: MaeSums
-    ) -> Tensor:
-        """Return the weighted loss of each event and add it to `sums`."""
-        losses = self._loss.feature_losses(prediction, batch.truth, batch.is_hidden)
+    def _event_losses(self, model: nn.Module, losses: Mapping[str, FeatureLoss]) -> Tensor:
         log_variances = _autoencoder(model).channel_log_vars
-        event_loss = batch.weight * self._loss.event_losses(losses, log_variances)
-        sums.add(event_loss, batch.weight, losses, batch.truth, batch.is_hidden)
-        return event_loss
+        return self._balance.balanced_event_losses(losses, log_variances)
 
-    def _sums(self) -> MaeSums:
-        return MaeSums(self._run.model.predict_channels, self._dist.device)
+    def _face_losses(self, totals: MaskedTotals, prefix: str) -> dict[str, float]:
+        # Their sum is the loss of the feature.
+        return totals.face_losses(prefix, of_all_events=True)
 
-    def _training_metrics(self) -> dict[str, float]:
-        """Return what is known of the training events; nothing after resuming in mid-epoch."""
-        totals = self._train_sums.over_ranks(self._dist)
-        if totals.n_events != self.n_events:
-            return {}
-        metrics = totals.losses("train/", by_face=self._run.training.track_metrics)
-        return metrics | (totals.errors("train/") if self._run.training.track_mae_rmse else {})
-
-
-def _chosen(shards: ShardSet, run: MaeRun) -> NDArray[np.int64]:
-    """Return the numbers of the events inside the fiducial cut, which needs a true position."""
-    cut = run.data.fiducial
-    if not cut.enabled:
-        return np.arange(shards.n_events)
-    chosen = np.flatnonzero(fiducial_mask(shards.columns["uvwTruth"], cut))
-    if not len(chosen):
-        raise DataError(f"{shards.path}: no event is inside the fiducial cut {cut}")
-    return chosen
-
-
-def _spread(events: NDArray[np.int64], most: int | None) -> NDArray[np.int64]:
-    """Return at most `most` of the events, evenly spaced."""
-    if most is None or len(events) <= most:
-        return events
-    return events[np.arange(most) * len(events) // most]
+    def _masked_input(self, model: nn.Module, masked: MaskedBatch) -> Tensor:
+        return _autoencoder(model).masked(masked.truth.x, masked.is_hidden)
 
 
 def _autoencoder(model: nn.Module) -> MaskedAutoencoder:

@@ -1,4 +1,4 @@
-"""What is logged of a masked autoencoder: sums over events and sensors, divided once at the end."""
+"""What is logged of hidden sensors: sums over events and sensors, divided once at the end."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from xec_pipeline.training.distributed import DistContext
-from xec_pipeline.training.mae_losses import FACES, FeatureLoss, SensorTruth
+from xec_pipeline.training.masked_losses import FACES, FeatureLoss, SensorTruth
 
 
-class MaeSums:
+class MaskedSums:
     """Running sums on one rank, in float64; they stay on the device until asked for.
 
     Parameters
@@ -25,9 +25,21 @@ class MaeSums:
         names = ["events", "total", "hidden", "alive"]
         for feature in features:
             names += [f"{feature}/{face}" for face in FACES]
-            names += [f"{feature}/{kind}" for kind in ("sensors", "absolute", "squared")]
+            names += [f"{feature}/{face}/weight" for face in FACES]
+            names += [f"{feature}/{kind}" for kind in ("loss", "sensors", "absolute", "squared")]
         self._names = names
         self._values = torch.zeros(len(names), dtype=torch.float64, device=device)
+
+    @classmethod
+    def restored(
+        cls, sums: Mapping[str, float], features: Sequence[str], device: torch.device
+    ) -> "MaskedSums":
+        """Return sums that begin with those of `MaskedTotals.sums`."""
+        made = cls(features, device)
+        made._values += torch.tensor(
+            [sums[name] for name in made._names], dtype=torch.float64, device=device
+        )
+        return made
 
     def add(
         self,
@@ -62,62 +74,82 @@ class MaeSums:
             loss = losses[feature]
             error = torch.where(loss.used, loss.error, 0.0)
             parts.append((weight[:, None] * loss.faces).sum(dim=0, dtype=torch.float64))
+            parts.append((weight[:, None] * loss.has_any).sum(dim=0, dtype=torch.float64))
+            parts.append((weight * loss.event).sum(dtype=torch.float64)[None])
             parts.append(loss.used.sum()[None])
             parts.append(error.abs().sum(dtype=torch.float64)[None])
             parts.append(error.square().sum(dtype=torch.float64)[None])
         self._values += torch.cat([part.detach().double() for part in parts])
 
-    def over_ranks(self, dist: DistContext) -> "MaeTotals":
+    def over_ranks(self, dist: DistContext) -> "MaskedTotals":
         """Return the sums over all ranks; every rank must call it."""
         named = dict(zip(self._names, self._values.tolist(), strict=True))
-        return MaeTotals(self._features, dist.sum_over_ranks(named))
+        return MaskedTotals(self._features, dist.sum_over_ranks(named))
 
 
-class MaeTotals:
+class MaskedTotals:
     """Sums over all ranks, as metrics.
 
     Attributes
     ----------
+    sums
+        By name.
     n_events
         Events that were added.
     """
 
     def __init__(self, features: Sequence[str], sums: Mapping[str, float]) -> None:
         self._features = tuple(features)
-        self._sums = sums
+        self.sums = sums
         self.n_events = int(sums["events"])
 
     @property
     def loss(self) -> float:
         """Mean objective of an event."""
-        return self._sums["total"] / self.n_events
+        return self.sums["total"] / self.n_events
 
-    def losses(self, prefix: str, *, by_face: bool) -> dict[str, float]:
-        """Return the mean losses of an event.
+    def losses(self, prefix: str) -> dict[str, float]:
+        """Return the mean losses of an event, and how many sensors were hidden.
 
         Parameters
         ----------
         prefix
             `train/` or `val/`.
-        by_face
-            Also those of the single faces, whose sum is the loss of the feature.
 
         Returns
         -------
         dict
             `total_loss` with all weights; `npho_loss` and `time_loss` (also as `loss_npho` and
-            `loss_time`) and `loss_{face}_{feature}` without the weights of the features.
+            `loss_time`) without the weights of the features; `actual_mask_ratio`, of live sensors;
+            `n_masked_total`, over all events.
         """
         metrics = {f"{prefix}total_loss": self.loss}
         for feature in self._features:
-            faces = {face: self._sums[f"{feature}/{face}"] / self.n_events for face in FACES}
-            total = sum(faces.values())
-            metrics |= {f"{prefix}{feature}_loss": total, f"{prefix}loss_{feature}": total}
-            if by_face:
-                metrics |= {f"{prefix}loss_{f}_{feature}": loss for f, loss in faces.items()}
-        if self._sums["alive"]:
-            ratio = self._sums["hidden"] / self._sums["alive"]
-            metrics[f"{prefix}actual_mask_ratio"] = ratio
+            loss = self.sums[f"{feature}/loss"] / self.n_events
+            metrics |= {f"{prefix}{feature}_loss": loss, f"{prefix}loss_{feature}": loss}
+        hidden, alive = self.sums["hidden"], self.sums["alive"]
+        metrics[f"{prefix}actual_mask_ratio"] = hidden / alive if alive else 0.0
+        metrics[f"{prefix}n_masked_total"] = hidden
+        return metrics
+
+    def face_losses(self, prefix: str, *, of_all_events: bool) -> dict[str, float]:
+        """Return `loss_{face}_{feature}`, the mean losses of the faces.
+
+        Parameters
+        ----------
+        prefix
+            `train/` or `val/`.
+        of_all_events
+            Mean over all events, with 0 where a face has no hidden sensor; else over the events
+            where it has one, and a face that never has is left out.
+        """
+        metrics = {}
+        for feature in self._features:
+            for face in FACES:
+                total = self.sums[f"{feature}/{face}"]
+                over = self.n_events if of_all_events else self.sums[f"{feature}/{face}/weight"]
+                if over:
+                    metrics[f"{prefix}loss_{face}_{feature}"] = total / over
         return metrics
 
     def errors(self, prefix: str) -> dict[str, float]:
@@ -127,9 +159,9 @@ class MaeTotals:
         """
         metrics = {}
         for feature in self._features:
-            count = self._sums[f"{feature}/sensors"]
+            count = self.sums[f"{feature}/sensors"]
             if count:
-                mean_square = self._sums[f"{feature}/squared"] / count
-                metrics[f"{prefix}mae_{feature}"] = self._sums[f"{feature}/absolute"] / count
+                mean_square = self.sums[f"{feature}/squared"] / count
+                metrics[f"{prefix}mae_{feature}"] = self.sums[f"{feature}/absolute"] / count
                 metrics[f"{prefix}rmse_{feature}"] = mean_square**0.5
         return metrics

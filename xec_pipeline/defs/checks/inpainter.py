@@ -1,0 +1,55 @@
+"""What must hold for an inpainter's files; each check records the numbers it looked at."""
+
+import dagster as dg
+
+from xec_pipeline.defs import keys
+from xec_pipeline.defs.checks.latest import holds_present_weights, latest, number, run_name
+
+_BRIGHT_ERROR = "relative_rms_above_100_photons_"
+
+
+@dg.asset_check(
+    asset=keys.RECOVERED,
+    blocking=True,
+    description="Every hidden sensor has a row, and every prediction is a number.",
+)
+def recovered_sensors_are_complete(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Look at the counts that the worker reported."""
+    made = latest(context, keys.RECOVERED)
+    counts = {name: number(made, name) for name in ("events", "sensors", "not_finite")}
+    passed = counts["sensors"] > 0 and counts["not_finite"] == 0
+    return dg.AssetCheckResult(passed=passed, metadata={"run": run_name(context), **counts})
+
+
+@dg.asset_check(
+    asset=keys.RECOVERED,
+    description=(
+        "Of sensors above 100 photons, the network recovers more precisely than the average of "
+        "their neighbours and than solid-angle weights."
+    ),
+)
+def network_beats_simple_methods(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Compare root mean squares of relative errors."""
+    made = latest(context, keys.RECOVERED)
+    errors = {
+        name.removeprefix(_BRIGHT_ERROR): number(made, name)
+        for name in (made.metadata if made else {})
+        if name.startswith(_BRIGHT_ERROR)
+    }
+    simple = [errors[name] for name in ("avg", "sa") if name in errors]
+    return dg.AssetCheckResult(
+        passed="model" in errors and all(errors["model"] < other for other in simple),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"run": run_name(context), **errors},
+    )
+
+
+@dg.asset_check(
+    asset=keys.INPAINTER_EXPORT,
+    description=(
+        "The exported models hold the present weights; differences to the network are recorded."
+    ),
+)
+def exports_match_weights(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Compare the versions of the weights."""
+    return holds_present_weights(context, keys.INPAINTER_EXPORT, keys.INPAINTER)
