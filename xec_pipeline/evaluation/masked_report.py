@@ -61,7 +61,8 @@ class Settings:
     with_plots
         Draw the figures as well.
     floor
-        Spread of a count about its mean; drawn where the mean is known.
+        Standard deviation of a count about its mean, by sensor; shown where the mean is known.
+        Without it the floor is what the true mean itself scores.
     """
 
     space: Space = "photons"

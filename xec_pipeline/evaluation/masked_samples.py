@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from xec_pipeline.data.normalization import Normalization
 from xec_pipeline.detector.faces import FACE_NAMES, Face
-from xec_pipeline.detector.sensors import is_sipm
 from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.event_bootstrap import EventBootstrap, Resampled, content_seed
 from xec_pipeline.evaluation.masked_rows import ARTIFICIAL, Bools, Integers, MaskedRows
@@ -20,8 +19,8 @@ from xec_pipeline.evaluation.masked_table import MaskedTable
 from xec_pipeline.evaluation.resolution import Values
 
 Space = Literal["photons", "normalized"]
-Floor = Callable[[Values, Bools], Values]
-"""From mean counts [photons] and whether the sensor is a SiPM to the spread of the count."""
+Floor = Callable[[Values, Integers], Values]
+"""From mean counts [photons] and sensor numbers to the standard deviation of the counts."""
 
 TRUTH: Final = "truth"
 """What was measured: a count with its noise, or a time."""
@@ -238,4 +237,4 @@ def _floor(table: MaskedTable, floor: Floor | None, kept: Bools) -> Values | Non
     if floor is None or table.rows.mean_photons is None:
         return None
     mean = np.asarray(table.rows.mean_photons, dtype=np.float64)[kept]
-    return np.asarray(floor(mean, is_sipm(table.rows.sensor_id[kept])), dtype=np.float64)
+    return np.asarray(floor(mean, table.rows.sensor_id[kept]), dtype=np.float64)

@@ -56,8 +56,8 @@ def toy(tmp_path_factory) -> MaskedTable:
     return read_masked_table(write_masked_table(path, [rows], masked_metadata(rows)))
 
 
-def spread_of_the_count(mean, is_sipm):
-    assert is_sipm.shape == mean.shape
+def spread_of_the_count(mean, sensor):
+    assert sensor.shape == mean.shape
     return np.sqrt(VARIANCE_PER_PHOTON * mean)
 
 

@@ -23,7 +23,6 @@ from xec_pipeline.evaluation.resolution import Values
 
 _COUNT_TEXTS: Final = {TRUTH: "measured count", MEAN: "true mean"}
 _SYMBOLS: Final = {TRUTH: "n", MEAN: "μ"}
-_LOWEST_PHOTONS: Final = 10.0
 _PERCENT: Final = 100.0
 _LINES: Final = {"bias": "mean", "rmse": "RMS", "68pct": "68 % of |res| within"}
 
@@ -231,23 +230,12 @@ def _scatter(sample: Sample, method: str, reference: str) -> Panel:
     label = looks(list(sample.predictions))[method].label
     if not chosen.any():
         return NotePanel(key=key, text="no sensor", title=label)
-    x_label = f"{reference_text(sample, reference)} [{sample.unit}]"
-    y_label = f"predicted [{sample.unit}]"
-    if sample.in_photons:
-        return LogScatterPanel(
-            key=key,
-            title=label,
-            x_label=x_label,
-            y_label=y_label,
-            true=true[chosen],
-            predicted=predicted[chosen],
-            lowest=_LOWEST_PHOTONS,
-        )
-    return ScatterPanel(
+    panel = LogScatterPanel if sample.in_photons else ScatterPanel
+    return panel(
         key=key,
         title=label,
-        x_label=x_label,
-        y_label=y_label,
+        x_label=f"{reference_text(sample, reference)} [{sample.unit}]",
+        y_label=f"predicted [{sample.unit}]",
         true=true[chosen],
         predicted=predicted[chosen],
         counted="sensors",
