@@ -16,6 +16,7 @@ COMMANDS = (
     "train",
     "validate",
     "plots",
+    "analyze",
     "limits",
     "export",
     "recover",
@@ -33,8 +34,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="From ROOT files of the MEG II photon detector to trained and exported models.",
         epilog="Order of work: simulate (or your own ROOT files) -> shards -> train -> validate -> "
         "plots -> export; inspect looks into any file on the way, dead keeps the lists of dead "
-        "sensors. Options may be written with underscores or hyphens. The Dagster UI does the same: "
-        "make ui.",
+        "sensors. Options may be written with underscores or hyphens. The Dagster UI does the "
+        "same: make ui.",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="log more")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="command")

@@ -10,7 +10,8 @@ from typing import Final
 
 from xec_pipeline.config.file_names import checkpoint_file
 from xec_pipeline.config.flags import add_training_flags, arguments_from, overrides_from
-from xec_pipeline.config.loader import load_mae_run, load_regressor_run
+from xec_pipeline.config.inpainter import InpainterRun
+from xec_pipeline.config.loader import load_inpainter_run, load_mae_run, load_regressor_run
 from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.errors import ConfigError
@@ -18,6 +19,7 @@ from xec_pipeline.errors import ConfigError
 _WORKERS: Final = {
     "regressor": "xec_pipeline.workers.train",
     "mae": "xec_pipeline.workers.train_mae",
+    "inpainter": "xec_pipeline.workers.train_inpainter",
 }
 _BEST: Final = checkpoint_file("regressor", "best")
 
@@ -34,6 +36,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="kind")
     _add_regressor(kinds)
     _add_mae(kinds)
+    _add_inpainter(kinds)
 
 
 def _add_regressor(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -64,6 +67,21 @@ def _add_mae(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     _add_ranks(mae)
 
 
+def _add_inpainter(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    inpainter = kinds.add_parser(
+        "inpainter",
+        help="a network that recovers dead sensors",
+        description="Train an inpainter: some live sensors are hidden, and predicted from the "
+        "others. With --mae <run_name> it begins with that run's best encoder. Shards are built if "
+        "need be; checkpoints and predictions for hidden sensors go to artifacts/<run_name>/, the "
+        "curves to MLflow.",
+        epilog="Example: xec train inpainter --config inpainter-demo --mae short --run_name fill",
+        allow_abbrev=False,
+    )
+    add_training_flags(inpainter, InpainterRun)
+    _add_ranks(inpainter)
+
+
 def _add_ranks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nproc_per_node",
@@ -78,6 +96,10 @@ def run(args: argparse.Namespace) -> int:
         mae = load_mae_run(args.config, overrides_from(args, MaeRun))
         n_ranks = rank_count(args.nproc_per_node, mae)
         return _train(args.kind, arguments_from(args, MaeRun), n_ranks)
+    if args.kind == "inpainter":
+        inpainter = load_inpainter_run(args.config, overrides_from(args, InpainterRun))
+        n_ranks = rank_count(args.nproc_per_node, inpainter)
+        return _train(args.kind, arguments_from(args, InpainterRun), n_ranks)
     wanted = load_regressor_run(args.config, overrides_from(args))
     n_ranks = rank_count(args.nproc_per_node, wanted)
     status = _train(args.kind, arguments_from(args), n_ranks)
@@ -91,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     return status
 
 
-def rank_count(asked: str | None, wanted: RegressorRun | MaeRun) -> int:
+def rank_count(asked: str | None, wanted: RegressorRun | MaeRun | InpainterRun) -> int:
     """Return the number of ranks to start.
 
     Raises

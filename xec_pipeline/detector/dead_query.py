@@ -152,7 +152,8 @@ class DeadQueries:
         of = self._tables["XECPMStatus"].c
         chosen = of.id == sa.bindparam("status")
         statement = sa.select(of.idx, of.IsBad).where(chosen).order_by(of.idx)
-        rows = [tuple(row) for row in self._connection.execute(statement, {"status": status})]
+        found = self._connection.execute(statement, {"status": status})
+        rows = [(sensor, _flag(value)) for sensor, value in found]
         where = f"{self._name}: run {run}: table XECPMStatus"
         if not rows:
             raise DataError(f"{where} has no row with id = {status}; expected one for each sensor")
@@ -213,6 +214,11 @@ def _spelling(name: str, present: Sequence[str], where: str) -> str:
         held = f"there are {', '.join(present)}" if present else "there is none"
         raise DataError(f"{where} '{name}' is missing{did_you_mean(name, present)}; {held}")
     return name if name in same else same[0]
+
+
+def _flag(value: Any) -> Any:
+    """Return a flag as a number where it comes as the bytes of a BIT column, as MySQL has it."""
+    return int.from_bytes(value, "big") if isinstance(value, bytes) else value
 
 
 def _fault(rows: Sequence[tuple[Any, ...]]) -> str:

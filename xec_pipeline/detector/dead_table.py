@@ -93,13 +93,28 @@ class DeadTable:
         """Return the intervals, as the other sources of dead sensors do."""
         return self.intervals
 
+    def overlapping(self, other: DeadInterval) -> tuple[DeadInterval, ...]:
+        """Return the intervals that share a run with `other`."""
+        begin = bisect.bisect_left(self.intervals, other.run_first, key=lambda item: item.run_last)
+        end = bisect.bisect_right(self.intervals, other.run_last, key=lambda item: item.run_first)
+        return self.intervals[begin:end]
+
     def with_intervals(self, new: Iterable[DeadInterval]) -> "DeadTable":
-        """Return a table in which `new` replaces whatever stood for its runs before."""
-        kept: list[DeadInterval] = list(self.intervals)
-        added = list(new)
-        for interval in added:
-            kept = [part for old in kept for part in _outside(old, interval)]
-        return DeadTable(self.name, tuple(merge_neighbours([*kept, *added])))
+        """Return a table in which `new` replaces whatever stood for its runs before.
+
+        Raises
+        ------
+        DataError
+            If the new intervals overlap.
+        """
+        added = DeadTable(f"runs to add to {self.name}", tuple(new))
+        kept: list[DeadInterval] = []
+        for old in self.intervals:
+            parts = [old]
+            for item in added.overlapping(old):
+                parts = [rest for part in parts for rest in _outside(part, item)]
+            kept += parts
+        return DeadTable(self.name, tuple(merge_neighbours([*kept, *added.intervals])))
 
 
 def merge_neighbours(intervals: Iterable[DeadInterval]) -> list[DeadInterval]:

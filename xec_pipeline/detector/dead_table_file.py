@@ -6,7 +6,6 @@ the list came from) and `source` may be empty or left out.
 """
 
 import csv
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -82,10 +81,9 @@ def add_to_dead_table(
     """
     path = Path(path)
     table = read_dead_table(path) if path.exists() else DeadTable(str(path), ())
-    if not replace:
-        for old, item in itertools.product(table.intervals, new):
-            overlap = old.run_first <= item.run_last and item.run_first <= old.run_last
-            if overlap and old.channels != item.channels:
+    for item in () if replace else new:
+        for old in table.overlapping(item):
+            if old.channels != item.channels:
                 raise DataError(
                     f"{path}: holds other dead sensors for runs {old.runs} than those to add for "
                     f"{item.runs}; nothing was changed"

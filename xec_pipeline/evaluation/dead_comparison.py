@@ -22,6 +22,7 @@ from xec_pipeline.evaluation.plots.style import save_pdf
 STEM: Final = "dead_comparison"
 TOY: Final = "toy detector"
 """In the source of a list, it says where the events come from."""
+_FOOT_LETTERS: Final = 180
 _CHANGE_COLUMNS: Final = ("before", "after", "channel", "change")
 
 
@@ -147,7 +148,12 @@ class DeadComparison:
             f"Fraction of all {N_SENSORS} sensors; outer counts all 234 sensors of that face. New "
             "and recovered: against the line above. Jaccard: dead in both / dead in either."
         )
-        return [note, "Sources: " + ", ".join(dict.fromkeys(p.dead.source for p in self.periods))]
+        return [note, f"Sources: {self.sources()}"]
+
+    def sources(self) -> str:
+        """Return where the lists come from, each source once."""
+        sources = dict.fromkeys(period.dead.source or "not stated" for period in self.periods)
+        return ", ".join(sources)
 
     def _tables(self) -> list[tuple[str, list[list[str]]]]:
         toy = f", {TOY}" if self.is_toy else ""
@@ -191,10 +197,12 @@ def write_dead_comparison(comparison: DeadComparison, folder: Path) -> dict[str,
     for kind, text in (("md", comparison.markdown()), ("txt", comparison.text())):
         with replacing(paths[kind]) as partial:
             partial.write_text(text, encoding="utf-8")
+    runs = ", ".join(str(period.run) for period in comparison.periods)
     figure = draw_dead_periods(
         [period.label for period in comparison.periods],
         [period.summary for period in comparison.periods],
         comparison.similarity(),
+        foot=_shortened(f"runs {runs}   ·   {comparison.sources()}"),
         is_toy=comparison.is_toy,
     )
     save_pdf([figure], paths["pdf"], "Dead sensors by period")
@@ -217,6 +225,10 @@ def _write_csv(path: Path, columns: Sequence[str], records: Sequence[dict[str, A
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(records)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _FOOT_LETTERS else f"{text[: _FOOT_LETTERS - 4]} ..."
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -1,12 +1,12 @@
 """A table in four files: numbers as CSV and JSON, text for a terminal and in Markdown."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from xec_pipeline.atomic import replacing
 from xec_pipeline.evaluation.metadata import write_json
+from xec_pipeline.evaluation.records import write_records
 
 
 def write_table_files(
@@ -37,10 +37,7 @@ def write_table_files(
     """
     endings = ("csv", "json", "md", "txt")
     paths = {ending: stem.with_name(f"{stem.name}.{ending}") for ending in endings}
-    with replacing(paths["csv"]) as partial, partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(records[0]) if records else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
+    write_records(paths["csv"], records)
     write_json(paths["json"], {**content, "rows": records})
     for ending, readable in (("md", markdown), ("txt", text)):
         with replacing(paths[ending]) as partial:

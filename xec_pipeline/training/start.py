@@ -2,14 +2,19 @@
 
 import glob
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from xec_pipeline.config.file_names import (
+    ANALYSIS_FOLDER,
     checkpoint_file,
+    dead_study_file,
     encoder_file,
+    encoder_sidecar,
+    inpainter_predictions_file,
     raw_onnx_file,
+    recovered_file,
     sensor_predictions_file,
 )
 from xec_pipeline.config.tasks import TASK_NAMES
@@ -42,6 +47,10 @@ class GoingOn(NamedTuple):
     checkpoint: Checkpoint
     path: Path
     is_own: bool = False
+
+    def begins_again(self, run: TrainedRun) -> bool:
+        """Return whether only the weights are taken, and epochs count from 1 again."""
+        return run.checkpoint.reset_epoch and not self.is_own
 
 
 def choose_encoder(
@@ -136,7 +145,14 @@ def existing_checkpoints(run_dir: Path, kind: str) -> list[Path]:
     return sorted(run_dir.glob(checkpoint_file(kind, "*")))
 
 
-def clear_run(run_dir: Path, run_name: str, kind: str, onnx: str | None = None) -> None:
+def clear_run(
+    run_dir: Path,
+    run_name: str,
+    kind: str,
+    exported: Collection[str] = (),
+    *,
+    keep: Path | None = None,
+) -> None:
     """Remove what an earlier training of this kind, and its weights, left in a run's folder.
 
     Files of other kinds of runs with the same name stay, and so do the tables of baselines, which
@@ -148,23 +164,32 @@ def clear_run(run_dir: Path, run_name: str, kind: str, onnx: str | None = None) 
         The run's folder and name.
     kind
         What is trained.
-    onnx
-        File name of a regressor's exported model, if it is exported.
+    exported
+        File names of the models that are exported.
+    keep
+        File that stays: the weights with which a training begins, until it has its own.
     """
-    made = {
-        "regressor": _tables_and_figures(run_name),
-        "mae": (encoder_file("*"), sensor_predictions_file("*")),
-    }
-    stale = existing_checkpoints(run_dir, kind)
-    for pattern in made.get(kind, ()):
-        stale += sorted(run_dir.glob(pattern))
-    if kind == "regressor" and onnx is not None:
-        models = (run_dir / onnx, run_dir / raw_onnx_file(onnx))
-        stale += [path for path in models if path.is_file()]
+    stale = files_of_training(run_dir, run_name, kind)
+    stale += [run_dir / made for name in exported for made in (name, raw_onnx_file(name))]
+    kept = None if keep is None else keep.resolve()
+    stale = [path for path in stale if path.is_file() and path.resolve() != kept]
     for path in stale:
         path.unlink(missing_ok=True)
     if stale:
         _log.info("%s: removed %d files of an earlier training", run_dir, len(stale))
+
+
+def files_of_training(run_dir: Path, run_name: str, kind: str) -> list[Path]:
+    """Return checkpoints of a kind, and all that was made with them, but exported models."""
+    made = {
+        "regressor": _tables_and_figures(run_name),
+        "mae": (encoder_file("*"), encoder_sidecar("*"), sensor_predictions_file("*")),
+        "inpainter": _recovered(run_name),
+    }
+    found = existing_checkpoints(run_dir, kind)
+    for pattern in made.get(kind, ()):
+        found += sorted(path for path in run_dir.glob(pattern) if path.is_file())
+    return found
 
 
 def _tables_and_figures(run_name: str) -> tuple[str, ...]:
@@ -174,6 +199,17 @@ def _tables_and_figures(run_name: str) -> tuple[str, ...]:
     heads += [f"resolution_{each}_{name}" for each in (*TASK_NAMES, "table")]
     patterns = [f"{head}{tail}" for head in heads for tail in (".*", "_*")]
     return (*patterns, *(f"test/{pattern}" for pattern in patterns))
+
+
+def _recovered(run_name: str) -> tuple[str, ...]:
+    """Return patterns of the files with what an inpainter recovered, and of what shows it."""
+    name = glob.escape(run_name)
+    return (
+        inpainter_predictions_file("*"),
+        recovered_file("*", name),
+        f"{dead_study_file(name)}*",
+        f"{ANALYSIS_FOLDER}/*",
+    )
 
 
 def _encoder_of_run(path: Path) -> PretrainedEncoder:

@@ -5,7 +5,14 @@ import re
 import numpy as np
 import pytest
 
-from xec_pipeline.detector.dead_channels import dead_boards, random_dead, read_dead_file
+from xec_pipeline.detector.dead_channels import (
+    dead_boards,
+    dead_mask,
+    random_dead,
+    read_dead_file,
+    study_pattern,
+    write_dead_file,
+)
 from xec_pipeline.detector.sensors import N_SENSORS, N_SIPM
 from xec_pipeline.errors import DataError
 
@@ -112,3 +119,47 @@ def test_none_and_all_boards(n_boards):
 def test_impossible_number_of_boards(n_boards):
     with pytest.raises(ValueError, match="between 0 and 186"):
         dead_boards(n_boards, np.random.default_rng(2))
+
+
+@pytest.mark.parametrize("sensors", [[], [42], [0, 4092, 4759]])
+def test_written_file_is_read_again(tmp_path, sensors):
+    path = write_dead_file(tmp_path / "new" / "dead.txt", dead_mask(sensors), ["run 1", "n"])
+    assert path.read_text().splitlines() == ["# run 1", "# n", *map(str, sensors)]
+    assert np.flatnonzero(read_dead_file(path)).tolist() == sensors
+
+
+def test_line_break_in_a_comment_adds_no_sensor(tmp_path):
+    path = write_dead_file(tmp_path / "dead.txt", dead_mask([7]), ["source: a\n9"])
+    assert np.flatnonzero(read_dead_file(path)).tolist() == [7]
+
+
+def test_study_pattern_follows_its_recipe():
+    is_dead = study_pattern(0.03, seed=5)
+    assert is_dead.sum() == 143
+    halves = is_dead[:N_SIPM].reshape(186, 22)
+    # Of 77 single sensors, hardly ever more than three meet on one half row.
+    assert halves.all(axis=1).sum() == 3
+    assert np.sort(halves.sum(axis=1))[-4] < 8
+    assert is_dead[N_SIPM:].any()
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(0, 0), (0.001, 5), (0.5, 2380), (1, 4760)])
+def test_study_pattern_counts(fraction, count):
+    assert study_pattern(fraction, seed=1).sum() == count
+
+
+def test_study_pattern_is_decided_by_its_seed():
+    assert np.array_equal(study_pattern(0.03, 3), study_pattern(0.03, 3))
+    assert not np.array_equal(study_pattern(0.03, 3), study_pattern(0.03, 4))
+
+
+def test_single_sensors_of_study_patterns_are_spread_evenly():
+    hits = np.mean([study_pattern(0.03, seed)[N_SIPM:] for seed in range(300)], axis=0)
+    # 77 of the 4694 sensors beside the boards; 668 x 300 draws.
+    assert hits.mean() == pytest.approx(77 / 4694, rel=0.1)
+
+
+@pytest.mark.parametrize("fraction", [-0.01, 1.01, float("nan")])
+def test_impossible_fraction_of_a_study_pattern(fraction):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        study_pattern(fraction, seed=1)

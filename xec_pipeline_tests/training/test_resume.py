@@ -335,6 +335,6 @@ class TestStart:
         (folder / "test").mkdir(parents=True)
         for name in (*kept, *stale):
             (folder / name).touch()
-        clear_run(folder, "tiny", "regressor", "model.onnx")
+        clear_run(folder, "tiny", "regressor", ["model.onnx"])
         left = (path for path in folder.rglob("*") if path.is_file())
         assert sorted(str(path.relative_to(folder)) for path in left) == sorted(kept)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from xec_pipeline.detector.dead_runs import DeadSummary
 from xec_pipeline.detector.faces import FACE_NAMES, sensors_of_face
-from xec_pipeline.evaluation.plots.style import ORANGE, house_style
+from xec_pipeline.evaluation.plots.style import GREY, ORANGE, house_style
 
 _BAR_GROUP: Final = 0.8
 _NUMBERS_UP_TO: Final = 8
@@ -23,6 +23,7 @@ def draw_dead_periods(
     summaries: Sequence[DeadSummary],
     similarity: NDArray[np.float64],
     *,
+    foot: str,
     is_toy: bool,
 ) -> Figure:
     """Draw the share of dead sensors of each face, and the Jaccard similarity of all pairs.
@@ -35,17 +36,20 @@ def draw_dead_periods(
         Their counts.
     similarity
         Shape (P, P).
+    foot
+        Line at the foot: which runs, from where.
     is_toy
         Whether to say that these are sensors of the toy detector.
     """
     with house_style():
         figure = Figure(figsize=(11.0, 4.2))
         grid = figure.add_gridspec(
-            1, 2, width_ratios=(1.7, 1), left=0.065, right=0.93, bottom=0.2, top=0.84, wspace=0.3
+            1, 2, width_ratios=(1.7, 1), left=0.065, right=0.93, bottom=0.23, top=0.84, wspace=0.3
         )
         _draw_bars(figure.add_subplot(grid[0]), labels, summaries)
         _draw_similarity(figure.add_subplot(grid[1]), labels, similarity)
         figure.suptitle("Dead sensors by period", fontsize=12, fontweight="bold")
+        figure.text(0.012, 0.03, foot, fontsize=7, color=GREY)
         if is_toy:
             figure.text(
                 0.988, 0.95, "toy detector", ha="right", fontsize=9, color=ORANGE, fontweight="bold"

@@ -1,5 +1,6 @@
 """The inpainter as a stage."""
 
+import dataclasses
 from typing import Any, Final
 
 from torch import Tensor, nn
@@ -10,11 +11,12 @@ from xec_pipeline.models.inpainter import Inpainter, build_inpainter
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.inpainter_losses import InpainterLoss
 from xec_pipeline.training.masked_metrics import MaskedTotals
+from xec_pipeline.training.stage import Validation
 from xec_pipeline.training.stages.masked import MaskedBatch, MaskedStage
 from xec_pipeline.training.transfer import PretrainedEncoder, load_encoder
 
 _UNPREFIXED: Final = ("actual_mask_ratio", "n_masked_total")
-"""Also logged without `val/`."""
+"""How many sensors were hidden; of the validation, but also without `val/`."""
 
 
 class InpainterStage(MaskedStage):
@@ -59,12 +61,14 @@ class InpainterStage(MaskedStage):
         """Return what makes the weights usable without this process."""
         return super().describe() | self._encoder_source
 
+    def validate(self, model: nn.Module) -> Validation:
+        """Look at every validation event once; some metrics also go without `val/`."""
+        found = super().validate(model)
+        plain = {name: found.metrics[f"val/{name}"] for name in _UNPREFIXED}
+        return dataclasses.replace(found, metrics={**found.metrics, **plain})
+
     def _face_losses(self, totals: MaskedTotals, prefix: str) -> dict[str, float]:
         return totals.face_losses(prefix, of_all_events=False)
-
-    def _further_metrics(self, model: nn.Module, totals: MaskedTotals) -> dict[str, float]:
-        hidden = totals.losses("")
-        return {name: hidden[name] for name in _UNPREFIXED if name in hidden}
 
     def _masked_input(self, model: nn.Module, masked: MaskedBatch) -> Tensor:
         return inpainter(model).masked(masked.truth.x, masked.is_hidden)

@@ -1,5 +1,6 @@
 """The masked autoencoder as a stage."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +13,7 @@ from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.mae_losses import MaeLoss
 from xec_pipeline.training.masked_losses import FeatureLoss
 from xec_pipeline.training.masked_metrics import MaskedTotals
+from xec_pipeline.training.stage import Validation
 from xec_pipeline.training.stages.masked import MaskedBatch, MaskedStage
 
 
@@ -34,6 +36,12 @@ class MaeStage(MaskedStage):
         self._balance = MaeLoss(run)
         super().__init__(run, lambda: build_mae(run), self._balance, dist, train, val)
 
+    def validate(self, model: nn.Module) -> Validation:
+        """Look at every validation event once; the metrics also tell of learned weights."""
+        found = super().validate(model)
+        learned = _variance_metrics(model, self._balance.features)
+        return dataclasses.replace(found, metrics={**found.metrics, **learned})
+
     def _event_losses(self, model: nn.Module, losses: Mapping[str, FeatureLoss]) -> Tensor:
         log_variances = _autoencoder(model).channel_log_vars
         return self._balance.balanced_event_losses(losses, log_variances)
@@ -41,9 +49,6 @@ class MaeStage(MaskedStage):
     def _face_losses(self, totals: MaskedTotals, prefix: str) -> dict[str, float]:
         # Their sum is the loss of the feature.
         return totals.face_losses(prefix, of_all_events=True)
-
-    def _further_metrics(self, model: nn.Module, totals: MaskedTotals) -> dict[str, float]:
-        return _variance_metrics(model, self._balance.features)
 
     def _masked_input(self, model: nn.Module, masked: MaskedBatch) -> Tensor:
         return _autoencoder(model).masked(masked.truth.x, masked.is_hidden)

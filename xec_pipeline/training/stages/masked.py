@@ -65,8 +65,8 @@ class MaskedPrediction:
 
     Attributes
     ----------
-    event, run, entry
-        Event number, run number, position in the file (B,).
+    event, run, entry, index
+        Event number, run number, position in the file and in the sample (B,).
     npho
         Photons as measured (B, 4760); NaN where dead.
     truth, masked_input
@@ -80,6 +80,7 @@ class MaskedPrediction:
     event: NDArray[np.integer[Any]]
     run: NDArray[np.integer[Any]]
     entry: NDArray[np.integer[Any]]
+    index: NDArray[np.integer[Any]]
     npho: NDArray[np.float32]
     truth: NDArray[np.float32]
     masked_input: NDArray[np.float32]
@@ -137,9 +138,9 @@ class MaskedStage(abc.ABC):
         self._run, self._loss, self._dist = run, loss, dist
         self._train, self._val = train, val
         train_events = _spread(_chosen(train, run), run.data.max_events)
-        val_events = _spread(_chosen(val, run), run.data.max_val_events)
+        self._val_events = _spread(_chosen(val, run), run.data.max_val_events)
         self._train_batches = self._batches_of(train, train_events)
-        self._val_batches = self._batches_of(val, val_events)
+        self._val_batches = self._batches_of(val, self._val_events)
         self._normalizer = InputNormalizer(run.normalization).to(dist.device)
         self._masks = SensorMasks.from_run(run)
         self._event_weights = fit_intensity_weights(
@@ -149,17 +150,17 @@ class MaskedStage(abc.ABC):
         seed_weights(run.training.seed)
         self.model: nn.Module = build().to(dist.device)
 
-    def _event_losses(self, model: nn.Module, losses: Mapping[str, FeatureLoss]) -> Tensor:
+    def _event_losses(
+        self,
+        model: nn.Module,  # noqa: ARG002 - it may have learned weights of the features
+        losses: Mapping[str, FeatureLoss],
+    ) -> Tensor:
         """Return the objective of each event (B,), not weighted."""
         return self._loss.event_losses(losses)
 
     @abc.abstractmethod
     def _face_losses(self, totals: MaskedTotals, prefix: str) -> dict[str, float]:
         """Return the losses of the faces."""
-
-    @abc.abstractmethod
-    def _further_metrics(self, model: nn.Module, totals: MaskedTotals) -> dict[str, float]:
-        """Return what is logged beside losses and errors."""
 
     @abc.abstractmethod
     def _masked_input(self, model: nn.Module, masked: MaskedBatch) -> Tensor:
@@ -176,13 +177,19 @@ class MaskedStage(abc.ABC):
         return self._train_batches.n_events
 
     @property
+    def n_val_events(self) -> int:
+        """Validation events over all ranks."""
+        return len(self._val_events)
+
+    @property
     def validation_shards(self) -> ShardSet:
         """Shards of the validation events."""
         return self._val
 
     def batches(self, epoch: int, first: int) -> Generator[MaskedBatch, None, None]:
         """Go through the shuffled training batches of this rank, from batch `first`."""
-        self._train_sums = self._sums()
+        if first == 0:
+            self._train_sums = self._sums()
         for batch in self._train_batches.epoch(epoch, first_step=first):
             yield self._masked(batch, epoch, self._run.training.channel_dropout_rate)
 
@@ -196,8 +203,8 @@ class MaskedStage(abc.ABC):
     def validate(self, model: nn.Module) -> Validation:
         """Look at every validation event once, in float32, with masks that never change.
 
-        The metrics also tell of the training events since the last epoch began, if all were seen by
-        this process. There is no table: `predict` gives the predictions of single sensors.
+        The metrics also tell of the training events of the epoch. There is no table: `predict`
+        gives the predictions of single sensors.
         """
         model.eval()
         sums = self._sums()
@@ -209,17 +216,19 @@ class MaskedStage(abc.ABC):
         metrics = totals.losses("val/") | self._face_losses(totals, "val/")
         if self._run.training.track_mae_rmse:
             metrics |= totals.errors("val/")
-        metrics |= self._training_metrics() | self._further_metrics(model, totals)
+        metrics |= self._training_metrics()
         return Validation(loss=totals.loss, metrics=metrics, table=None)
 
     @torch.no_grad()
     def predict(
         self, model: nn.Module, n_events: int | None = None
     ) -> Generator[MaskedPrediction, None, None]:
-        """Predict the first validation events, or all, in the order of the files; for one rank."""
+        """Predict validation events in the order of the files; for one rank.
+
+        They are the first `n_events`, or all, of those that `validate` looks at, with equal masks.
+        """
         model.eval()
-        chosen = _chosen(self._val, self._run)[:n_events]
-        batches = self._batches_of(self._val, chosen, alone=True)
+        batches = self._batches_of(self._val, self._val_events[:n_events], alone=True)
         entries = np.asarray(self._val.columns["entry"])
         for batch in batches.epoch(shuffle=False):
             masked = self._masked(batch, FIXED_DRAW, 0.0)
@@ -228,12 +237,23 @@ class MaskedStage(abc.ABC):
                 event=batch.targets["event"].cpu().numpy(),
                 run=batch.targets["run"].cpu().numpy(),
                 entry=entries[batch.index_B.numpy()],
+                index=batch.index_B.numpy(),
                 npho=batch.npho_BS.cpu().numpy(),
                 truth=x.cpu().numpy(),
                 masked_input=self._masked_input(model, masked).cpu().numpy(),
                 is_masked=is_hidden.cpu().numpy(),
                 pred=model(x, is_hidden).float().cpu().numpy(),
             )
+
+    def carried_sums(self) -> dict[str, float]:
+        """Return the sums of the epoch so far over all ranks; every rank must call it."""
+        return dict(self._train_sums.over_ranks(self._dist).sums)
+
+    def restore_sums(self, sums: Mapping[str, float]) -> None:
+        """Begin the rest of an epoch with what `carried_sums` gave, on one rank."""
+        self._train_sums = MaskedSums.restored(
+            sums, self._run.model.predict_channels, self._dist.device
+        )
 
     def event_names(self, events: Sequence[int]) -> list[str]:
         """Return run, event and place in the file of training events."""
@@ -271,13 +291,13 @@ class MaskedStage(abc.ABC):
             npho = npho.masked_fill(torch.rand_like(npho) < dropout, float("nan"))
         x = self._normalizer.from_ns(npho, batch.time_ns_BS)
         truth = sensor_truth(x, npho, self._run.normalization, self._run.time_threshold)
-        run_B, event_B = (batch.targets[name] for name in _IDENTITY)
+        run, event = (batch.targets[name] for name in _IDENTITY)
         weights = self._event_weights
         return MaskedBatch(
             index_B=batch.index_B,
             n_total=batch.n_total,
             truth=truth,
-            is_hidden=self._masks.draw(draw, run_B, event_B, truth.npho, truth.alive),
+            is_hidden=self._masks.draw(draw, run, event, truth.npho, truth.alive),
             weight=x.new_ones(len(batch)) if weights is None else weights(batch.npho_BS),
         )
 
@@ -294,9 +314,9 @@ class MaskedStage(abc.ABC):
         return MaskedSums(self._run.model.predict_channels, self._dist.device)
 
     def _training_metrics(self) -> dict[str, float]:
-        """Return what is known of the training events; nothing after resuming in mid-epoch."""
+        """Return what is known of the training events of the epoch."""
         totals = self._train_sums.over_ranks(self._dist)
-        if totals.n_events != self.n_events:
+        if not totals.n_events:
             return {}
         metrics = totals.losses("train/")
         if self._run.training.track_metrics:
