@@ -13,17 +13,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from xec_pipeline.atomic import replacing
 from xec_pipeline.detector.faces import FACE_NAMES, Face
 from xec_pipeline.evaluation.event_bootstrap import N_RESAMPLES, Resampled
 from xec_pipeline.evaluation.masked_metrics import MIN_PER_BIN, enough, in_bin
 from xec_pipeline.evaluation.masked_samples import MEAN, TRUE_MEAN, TRUTH, Origin, Sample
-from xec_pipeline.evaluation.metadata import write_json
-from xec_pipeline.evaluation.records import write_records
 from xec_pipeline.evaluation.resolution import Estimate
+from xec_pipeline.evaluation.table_files import write_table_files
 from xec_pipeline.evaluation.text import NOT_KNOWN, aligned_lines, markdown_lines, with_error
 
-ENDINGS: Final = ("csv", "json", "md", "txt")
 COUNTING_NOISE: Final = "counting noise"
 """The spread of the count about its mean by formula, as a column."""
 AGAINST: Final = {TRUTH: "count", MEAN: "mean"}
@@ -196,15 +193,15 @@ def build_recovery_table(
 
 def write_recovery_table(table: RecoveryTable, folder: Path, name: str) -> dict[str, Path]:
     """Write `recovery_table_{name}` and return the paths by ending: csv, json, md, txt."""
-    paths = {ending: folder / f"recovery_table_{name}.{ending}" for ending in ENDINGS}
-    write_records(paths["csv"], table.records())
     content = dataclasses.asdict(table.origin)
     content["paths"] = [str(path) for path in table.origin.paths]
-    write_json(paths["json"], content | {"notes": table.notes(), "rows": table.records()})
-    for ending, text in (("md", table.markdown()), ("txt", table.text())):
-        with replacing(paths[ending]) as partial:
-            partial.write_text(text)
-    return paths
+    return write_table_files(
+        folder / f"recovery_table_{name}",
+        table.records(),
+        content | {"notes": table.notes()},
+        markdown=table.markdown(),
+        text=table.text(),
+    )
 
 
 def _row(sample: Sample, reference: str, low: float, high: float, face: Face) -> RecoveryRow:
