@@ -54,7 +54,7 @@ class InpainterFiles:
         if not options.save_predictions:
             return
         shards = self._stage.validation_shards
-        n_events = min(options.max_predicted_events or shards.n_events, shards.n_events)
+        n_events = self._stage.n_validated
         metadata = MaskedMetadata(
             predict_channels=self._run.model.predict_channels,
             normalization=self._run.normalization,
@@ -63,7 +63,7 @@ class InpainterFiles:
             run_name=self._run.name,
             data_version=shards.data_version,
             toy=bool(shards.toy),
-            n_events=n_events,
+            n_events=min(options.max_predicted_events or n_events, n_events),
         )
         path = self._run.run_dir / inpainter_predictions_file(checkpoint.epoch)
         write_masked_table(path, self._blocks(model), metadata)

@@ -25,7 +25,7 @@ from xec_pipeline.training.stages.mae import MaeStage
 from xec_pipeline.training.transfer import encoder_checkpoint
 
 PREDICTED_EVENTS: Final = 1000
-"""The first so many validation events are predicted sensor by sensor."""
+"""The first so many of the events that validate are predicted sensor by sensor."""
 
 
 class MaeFiles:

@@ -138,9 +138,9 @@ class MaskedStage(abc.ABC):
         self._run, self._loss, self._dist = run, loss, dist
         self._train, self._val = train, val
         train_events = _spread(_chosen(train, run), run.data.max_events)
-        val_events = _spread(_chosen(val, run), run.data.max_val_events)
+        self._val_events = _spread(_chosen(val, run), run.data.max_val_events)
         self._train_batches = self._batches_of(train, train_events)
-        self._val_batches = self._batches_of(val, val_events)
+        self._val_batches = self._batches_of(val, self._val_events)
         self._normalizer = InputNormalizer(run.normalization).to(dist.device)
         self._masks = SensorMasks.from_run(run)
         self._event_weights = fit_intensity_weights(
@@ -175,6 +175,11 @@ class MaskedStage(abc.ABC):
     def n_events(self) -> int:
         """Training events over all ranks."""
         return self._train_batches.n_events
+
+    @property
+    def n_validated(self) -> int:
+        """Validation events over all ranks."""
+        return len(self._val_events)
 
     @property
     def validation_shards(self) -> ShardSet:
@@ -217,10 +222,9 @@ class MaskedStage(abc.ABC):
     def predict(
         self, model: nn.Module, n_events: int | None = None
     ) -> Generator[MaskedPrediction, None, None]:
-        """Predict the first validation events, or all, in the order of the files; for one rank."""
+        """Predict the first of the events that validate, or all, in their order; for one rank."""
         model.eval()
-        chosen = _chosen(self._val, self._run)[:n_events]
-        batches = self._batches_of(self._val, chosen, alone=True)
+        batches = self._batches_of(self._val, self._val_events[:n_events], alone=True)
         entries = np.asarray(self._val.columns["entry"])
         for batch in batches.epoch(shuffle=False):
             masked = self._masked(batch, FIXED_DRAW, 0.0)
