@@ -25,7 +25,14 @@ from xec_pipeline.training.network import compiled, wrapped_for_ranks
 from xec_pipeline.training.optim import clip_gradients
 from xec_pipeline.training.reporting import Reporter
 from xec_pipeline.training.seeding import seed_epoch
-from xec_pipeline.training.stage import ScalesTargets, Stage, StageBatch, Table, Validation
+from xec_pipeline.training.stage import (
+    ScalesTargets,
+    Stage,
+    StageBatch,
+    SumsTraining,
+    Table,
+    Validation,
+)
 from xec_pipeline.training.state import EpochSums, TrainedRun, TrainState
 from xec_pipeline.training.system_metrics import (
     EpochClock,
@@ -38,6 +45,8 @@ from xec_pipeline.training.tracking import Tracker
 PredictionSink = Callable[[int, Table], None]
 
 _SECONDS_BETWEEN_REPORTS: Final = 0.5
+_OF_STAGE: Final = "stage/"
+"""How the names of a stage's own sums begin in a checkpoint."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -160,6 +169,10 @@ class Trainer:
         )
         if isinstance(self._stage, ScalesTargets):
             self._stage.take_targets(checkpoint.target_statistics, path)
+        # Sums are added over the ranks, so one of them takes what all had.
+        if isinstance(self._stage, SumsTraining) and self.state.progress.step:
+            sums = checkpoint.epoch_sums if self._dist.is_main else {}
+            self._stage.resume_sums(_sums_of_stage(sums))
 
     def fit(self) -> FitResult:
         """Train until the last epoch, or until asked to stop.
@@ -189,7 +202,7 @@ class Trainer:
         clock = EpochClock()
         reset_peak(self._dist.device)
         if self._train(epoch, clock):
-            self._save(self.state.sums.over_ranks(self._dist))
+            self._save(self._sums())
             return True
         trained = self.state.sums.over_ranks(self._dist)
         trained_seconds = clock.elapsed()
@@ -204,6 +217,14 @@ class Trainer:
         self._close_epoch(epoch, trained, validation, clock)
         return False
 
+    def _sums(self) -> dict[str, float]:
+        """Return the running sums of the epoch over all ranks, also those of the stage."""
+        sums = self.state.sums.over_ranks(self._dist)
+        if isinstance(self._stage, SumsTraining):
+            own = self._stage.training_sums()
+            sums |= {f"{_OF_STAGE}{name}": value for name, value in own.items()}
+        return sums
+
     def _train(self, epoch: int, clock: EpochClock) -> bool:
         """Make the steps of an epoch that are still to be made; return whether asked to stop."""
         state, progress = self.state, self.state.progress
@@ -215,12 +236,12 @@ class Trainer:
         batches = self._stage.batches(epoch, progress.step * self._accumulate)
         with contextlib.closing(batches):
             for group in groups(batches, self._accumulate):
-                clock.loaded(len(group))
+                clock.loaded(len(group), sum(batch.n_total for batch in group))
                 step = self._gradient(epoch, group)
                 wants_stop = self._guard.must_stop(step)
                 self._update(step)
                 clock.stepped()
-                report.step(step, clock, sum(batch.n_total for batch in group))
+                report.step(step, clock)
                 if wants_stop:
                     self._guard.finish()  # weights that are not finite must not be saved
                     return True
@@ -312,7 +333,7 @@ class Trainer:
             "val/loss": validation.loss,
             "lr": self.state.optimizer.param_groups[0]["lr"],
             **validation.metrics,
-            **throughput_metrics(clock, int(trained["events"])),
+            **throughput_metrics(clock),
             **memory_metrics(self._dist.device),
         }
 
@@ -351,10 +372,8 @@ class _Throttle:
     def __init__(self, reporter: Reporter, epoch: int, n_steps: int) -> None:
         self._reporter, self._epoch, self._n_steps = reporter, epoch, n_steps
         self._next = time.monotonic() + _SECONDS_BETWEEN_REPORTS
-        self._n_events = 0
 
-    def step(self, step: Step, clock: EpochClock, n_events: int) -> None:
-        self._n_events += n_events
+    def step(self, step: Step, clock: EpochClock) -> None:
         now = time.monotonic()
         if now < self._next:
             return
@@ -364,8 +383,16 @@ class _Throttle:
             step.number,
             self._n_steps,
             loss=float(step.losses.mean()),
-            events_per_s=self._n_events / clock.elapsed(),
+            events_per_s=clock.n_events / clock.elapsed(),
         )
+
+
+def _sums_of_stage(sums: Mapping[str, float]) -> dict[str, float]:
+    return {
+        name.removeprefix(_OF_STAGE): value
+        for name, value in sums.items()
+        if name.startswith(_OF_STAGE)
+    }
 
 
 def groups(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:

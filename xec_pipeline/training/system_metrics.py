@@ -20,18 +20,22 @@ class EpochClock:
         Waiting for batches, and everything else of the training steps.
     n_batches
         Batches trained on by this rank.
+    n_events
+        Events trained on by all ranks while this clock ran.
     """
 
     load_seconds: float = 0.0
     step_seconds: float = 0.0
     n_batches: int = 0
+    n_events: int = 0
     _started: float = dataclasses.field(default_factory=time.perf_counter)
     _last: float = dataclasses.field(default_factory=time.perf_counter)
 
-    def loaded(self, n_batches: int) -> None:
-        """Note that `n_batches` batches have arrived."""
+    def loaded(self, n_batches: int, n_events: int) -> None:
+        """Note that `n_batches` batches have arrived, with `n_events` events over all ranks."""
         self.load_seconds += self._lap()
         self.n_batches += n_batches
+        self.n_events += n_events
 
     def stepped(self) -> None:
         """Note that the optimizer has stepped."""
@@ -54,22 +58,22 @@ class EpochClock:
         return seconds
 
 
-def throughput_metrics(clock: EpochClock, n_events: int) -> dict[str, float]:
+def throughput_metrics(clock: EpochClock) -> dict[str, float]:
     """Return duration, events/s, waiting per batch and the computing fraction of an epoch.
+
+    Of an epoch that was resumed in its middle, they tell of the part since then.
 
     Parameters
     ----------
     clock
         Clock of the training part; read now, at the end of the epoch.
-    n_events
-        Events trained on by all ranks.
     """
     training = clock.load_seconds + clock.step_seconds
     if not training:
         return {"system/epoch_duration_sec": clock.elapsed()}
     return {
         "system/epoch_duration_sec": clock.elapsed(),
-        "system/throughput_events_per_sec": n_events / training,
+        "system/throughput_events_per_sec": clock.n_events / training,
         "system/avg_data_load_sec": clock.load_seconds / max(clock.n_batches, 1),
         "system/compute_efficiency": 100.0 * clock.step_seconds / training,
     }

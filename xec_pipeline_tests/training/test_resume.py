@@ -8,6 +8,7 @@ import torch
 
 from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.errors import CheckpointError, ConfigError, OutputError
+from xec_pipeline.training import loop
 from xec_pipeline.training.checkpoint import Checkpoint, load_checkpoint, write_checkpoint
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.guard import StopSignal
@@ -16,6 +17,7 @@ from xec_pipeline.training.reporting import SilentReporter
 from xec_pipeline.training.stages.regressor import RegressorStage
 from xec_pipeline.training.start import choose_start, clear_run
 from xec_pipeline.training.state import TrainState
+from xec_pipeline.training.system_metrics import EpochClock, throughput_metrics
 from xec_pipeline_tests.training.linear_stage import LinearStage
 from xec_pipeline_tests.training.tiny import (
     Curve,
@@ -102,6 +104,21 @@ def test_stopping_after_any_step_changes_nothing(tmp_path: Path, scheduler: str)
         assert largest_difference(whole, resumed) < 1e-6
         assert resumed.scheduler_state_dict == whole.scheduler_state_dict
         assert resumed.best_val == pytest.approx(whole.best_val, rel=1e-6)
+
+
+def test_throughput_counts_the_events_of_this_process_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    counted = []
+
+    def note(clock: EpochClock) -> dict[str, float]:
+        counted.append(clock.n_events)
+        return throughput_metrics(clock)
+
+    monkeypatch.setattr(loop, "throughput_metrics", note)
+    linear(tmp_path, "none", stop_at=5)  # after 16 events of the second epoch
+    linear(tmp_path, "none", resume_from=str(last(tmp_path)))
+    assert counted == [23, 7, 23]
 
 
 def resumed_run(trained: Fitted, folder: Path, epochs: int, **checkpoint):

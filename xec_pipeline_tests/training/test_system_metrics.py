@@ -9,18 +9,18 @@ from xec_pipeline.training.system_metrics import EpochClock, memory_metrics, thr
 def test_waiting_and_computing_are_told_apart():
     clock = EpochClock()
     time.sleep(0.01)
-    clock.loaded(2)
+    clock.loaded(2, 7)
     time.sleep(0.02)
     clock.stepped()
-    assert clock.n_batches == 2
+    assert (clock.n_batches, clock.n_events) == (2, 7)
     assert clock.load_seconds >= 0.01
     assert clock.step_seconds >= 0.02
     assert clock.elapsed() >= clock.load_seconds + clock.step_seconds
 
 
 def test_throughput_is_events_over_training_time():
-    clock = EpochClock(load_seconds=0.03, step_seconds=0.06, n_batches=2)
-    found = throughput_metrics(clock, n_events=90)
+    clock = EpochClock(load_seconds=0.03, step_seconds=0.06, n_batches=2, n_events=90)
+    found = throughput_metrics(clock)
     assert found["system/avg_data_load_sec"] == pytest.approx(0.015)
     assert found["system/compute_efficiency"] == pytest.approx(100 * 2 / 3)
     assert found["system/throughput_events_per_sec"] == pytest.approx(1000)
@@ -29,7 +29,7 @@ def test_throughput_is_events_over_training_time():
 
 
 def test_an_epoch_without_steps_has_a_duration_only():
-    assert throughput_metrics(EpochClock(), 0).keys() == {"system/epoch_duration_sec"}
+    assert throughput_metrics(EpochClock()).keys() == {"system/epoch_duration_sec"}
 
 
 def test_keys_of_a_gpu_are_absent_without_one():

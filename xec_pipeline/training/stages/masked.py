@@ -188,7 +188,8 @@ class MaskedStage(abc.ABC):
 
     def batches(self, epoch: int, first: int) -> Generator[MaskedBatch, None, None]:
         """Go through the shuffled training batches of this rank, from batch `first`."""
-        self._train_sums = self._sums()
+        if first == 0:
+            self._train_sums = self._sums()
         for batch in self._train_batches.epoch(epoch, first_step=first):
             yield self._masked(batch, epoch, self._run.training.channel_dropout_rate)
 
@@ -202,8 +203,8 @@ class MaskedStage(abc.ABC):
     def validate(self, model: nn.Module) -> Validation:
         """Look at every validation event once, in float32, with masks that never change.
 
-        The metrics also tell of the training events since the last epoch began, if all were seen by
-        this process. There is no table: `predict` gives the predictions of single sensors.
+        The metrics also tell of the training events since the last epoch began, if all are in the
+        sums. There is no table: `predict` gives the predictions of single sensors.
         """
         model.eval()
         sums = self._sums()
@@ -240,6 +241,14 @@ class MaskedStage(abc.ABC):
                 is_masked=is_hidden.cpu().numpy(),
                 pred=model(x, is_hidden).float().cpu().numpy(),
             )
+
+    def training_sums(self) -> dict[str, float]:
+        """Return the sums over the training events since the epoch began, over all ranks."""
+        return self._train_sums.summed(self._dist)
+
+    def resume_sums(self, sums: Mapping[str, float]) -> None:
+        """Go on from sums over the events of an epoch that were trained on before."""
+        self._train_sums.restore(sums)
 
     def event_names(self, events: Sequence[int]) -> list[str]:
         """Return run, event and place in the file of training events."""
@@ -300,7 +309,7 @@ class MaskedStage(abc.ABC):
         return MaskedSums(self._run.model.predict_channels, self._dist.device)
 
     def _training_metrics(self) -> dict[str, float]:
-        """Return what is known of the training events; nothing after resuming in mid-epoch."""
+        """Return what is known of the training events; nothing if not all are in the sums."""
         totals = self._train_sums.over_ranks(self._dist)
         if totals.n_events != self.n_events:
             return {}
