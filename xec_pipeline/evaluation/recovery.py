@@ -21,8 +21,7 @@ from xec_pipeline.evaluation.inpainter_network import InpainterNetwork
 from xec_pipeline.evaluation.masked_rows import ARTIFICIAL, DEAD, MaskedRows
 from xec_pipeline.evaluation.sensor_front import mask_of, sensor_in_front
 from xec_pipeline.models.input_norm import forward_npho, npho_minimum
-from xec_pipeline.models.masking import FIXED_DRAW
-from xec_pipeline.models.sensor_masks import SensorMasks
+from xec_pipeline.models.masking import FIXED_DRAW, SensorMasks
 from xec_pipeline.reconstruction.inpainting.baselines import Baseline
 
 IDENTITY: Final = ("run", "event")
@@ -86,9 +85,8 @@ class HideSome:
         """Return the dead sensors and those drawn among the others."""
         pattern = self._pattern.to(batch.npho_BS.device)
         is_dead = ~torch.isfinite(batch.npho_BS) | pattern
-        drawn = self._masks.draw(
-            FIXED_DRAW, *(batch.targets[name] for name in IDENTITY), batch.npho_BS, ~is_dead
-        )
+        run, event = (batch.targets[name] for name in IDENTITY)
+        drawn = self._masks.draw(FIXED_DRAW, run, event, batch.npho_BS, ~is_dead)
         return Hidden(is_masked=drawn | is_dead, is_dead=is_dead)
 
 

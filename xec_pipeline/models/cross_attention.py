@@ -92,7 +92,9 @@ class TokenAttention(nn.Module):
         self.register_buffer("token_face_ids", torch.tensor(kinds), persistent=False)
         self.code_width = config.cross_attn_pos_dim + _FACE_WIDTH
         width = config.cross_attn_latent_dim
-        self.face_embedding = nn.Embedding(max(len(FACE_NAMES), *(k + 1 for k in kinds)), 32)
+        self.face_embedding = nn.Embedding(
+            max(len(FACE_NAMES), *(k + 1 for k in kinds)), _FACE_WIDTH
+        )
         self.latent_proj = nn.Linear(encoder.width, width)
         self.latent_face_proj = nn.Linear(_FACE_WIDTH, width)
         self.query_proj_global = nn.Linear(self.code_width, width)
@@ -110,7 +112,7 @@ class TokenAttention(nn.Module):
         """Return what the hidden sensors learn from the tokens, (B, M, width)."""
         kinds = self.latent_face_proj(self.face_embedding(self.token_face_ids))
         latents_BTC = self.latent_proj(tokens_BTD) + kinds
-        query = _heads(self.query_proj_global(codes_SP)[places.ids_BM])
+        query = _heads(self.query_proj_global(codes_SP)[places.ids])
         key, value = _heads(self.k_proj(latents_BTC)), _heads(self.v_proj(latents_BTC))
         mixed = F.scaled_dot_product_attention(query, key, value)
         found_BMC: torch.Tensor = self.global_out_proj(mixed.transpose(1, 2).flatten(2))
@@ -163,7 +165,7 @@ class CrossAttentionHead(TokenAttention):
         query_SC = self.query_proj_local(codes_SP) / fixed_SC.shape[1] ** 0.5
         fixed_SK = torch.einsum("sc,skc->sk", query_SC, fixed_SC[self.knn_indices])
         slope_SX = query_SC @ own
-        ids_BM, nearest_BMK = places.ids_BM, self.knn_indices[places.ids_BM]
+        ids_BM, nearest_BMK = places.ids, self.knn_indices[places.ids]
         values_BMKX = picked(events.values, nearest_BMK)
         logits = fixed_SK[ids_BM] + (values_BMKX * slope_SX[ids_BM][:, :, None]).sum(dim=3)
         weights = visible_softmax(logits, ~picked(events.is_blind, nearest_BMK))[..., None]

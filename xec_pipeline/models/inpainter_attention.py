@@ -80,7 +80,7 @@ class FaceAttentionHead(FaceHead):
         features = self.local_encoder(face.values, latent_BC).flatten(1, 2)
         places = hidden_places(face.is_hidden.flatten(1))
         found = self.pool(
-            features, self.attn_weight(features)[..., 0], face.is_blind.flatten(1), places.ids_BM
+            features, self.attn_weight(features)[..., 0], face.is_blind.flatten(1), places.ids
         )
         return _predicted(self.masked_pred_head, found, latent_BC, places, features.shape[1])
 
@@ -101,7 +101,7 @@ class GraphAttentionHead(GraphHead):
         features = self.features(latent_BC, face.values)
         places = hidden_places(face.is_hidden)
         logits = self.attn_weight(features)[..., 0]
-        found = self.pool(features, logits, face.is_blind, places.ids_BM)
+        found = self.pool(features, logits, face.is_blind, places.ids)
         return _predicted(self.masked_pred_head, found, latent_BC, places, N_HEX)
 
 

@@ -1,4 +1,4 @@
-"""Where sensors are: among the tokens, among the cells of the faces, and in lists of hidden ones."""
+"""Where sensors are: among tokens, among the cells of faces, and in lists of hidden ones."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -21,14 +21,14 @@ class HiddenPlaces(NamedTuple):
 
     Attributes
     ----------
-    ids_BM
-        Places, ascending; an event with fewer than M hidden places lists visible ones at the end.
-    is_hidden_BM
-        False for those.
+    ids
+        Places (B, M), ascending; an event with fewer than M of them lists visible ones at the end.
+    is_hidden
+        False for those (B, M).
     """
 
-    ids_BM: torch.Tensor
-    is_hidden_BM: torch.Tensor
+    ids: torch.Tensor
+    is_hidden: torch.Tensor
 
 
 def hidden_places(is_hidden_BN: torch.Tensor) -> HiddenPlaces:
@@ -41,9 +41,9 @@ def hidden_places(is_hidden_BN: torch.Tensor) -> HiddenPlaces:
 
 def scattered(values_BMC: torch.Tensor, places: HiddenPlaces, n_places: int) -> torch.Tensor:
     """Return (B, N, C) with the values at the hidden places and 0 elsewhere."""
-    kept = values_BMC * places.is_hidden_BM[..., None].to(values_BMC)
+    kept = values_BMC * places.is_hidden[..., None].to(values_BMC)
     size = (*values_BMC.shape[:1], n_places, *values_BMC.shape[2:])
-    index = places.ids_BM[..., None].expand_as(kept)
+    index = places.ids[..., None].expand_as(kept)
     return torch.zeros(size, dtype=kept.dtype, device=kept.device).scatter(1, index, kept)
 
 

@@ -26,10 +26,10 @@ from xec_pipeline.training.optim import clip_gradients
 from xec_pipeline.training.reporting import Reporter
 from xec_pipeline.training.seeding import seed_epoch
 from xec_pipeline.training.stage import (
+    CarriesSums,
     ScalesTargets,
     Stage,
     StageBatch,
-    SumsTraining,
     Table,
     Validation,
 )
@@ -45,8 +45,8 @@ from xec_pipeline.training.tracking import Tracker
 PredictionSink = Callable[[int, Table], None]
 
 _SECONDS_BETWEEN_REPORTS: Final = 0.5
-_OF_STAGE: Final = "stage/"
-"""How the names of a stage's own sums begin in a checkpoint."""
+_CARRIED: Final = "stage/"
+"""Prefix of a stage's own sums among those of an unfinished epoch."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -167,6 +167,7 @@ class Trainer:
             val_data=about.get("data", {}).get("val"),
             is_own=is_own,
         )
+        self._restore_sums(checkpoint.epoch_sums)
         if isinstance(self._stage, ScalesTargets):
             self._stage.take_targets(checkpoint.target_statistics, path)
         # Sums are added over the ranks, so one of them takes what all had.
@@ -202,7 +203,7 @@ class Trainer:
         clock = EpochClock()
         reset_peak(self._dist.device)
         if self._train(epoch, clock):
-            self._save(self._sums())
+            self._save(self._epoch_sums())
             return True
         trained = self.state.sums.over_ranks(self._dist)
         trained_seconds = clock.elapsed()
@@ -236,7 +237,8 @@ class Trainer:
         batches = self._stage.batches(epoch, progress.step * self._accumulate)
         with contextlib.closing(batches):
             for group in groups(batches, self._accumulate):
-                clock.loaded(len(group), sum(batch.n_total for batch in group))
+                n_events = sum(batch.n_total for batch in group)
+                clock.loaded(len(group), n_events)
                 step = self._gradient(epoch, group)
                 wants_stop = self._guard.must_stop(step)
                 self._update(step)
@@ -337,6 +339,25 @@ class Trainer:
             **memory_metrics(self._dist.device),
         }
 
+    def _epoch_sums(self) -> dict[str, float]:
+        """Return the sums of an unfinished epoch over all ranks."""
+        sums = self.state.sums.over_ranks(self._dist)
+        if isinstance(self._stage, CarriesSums):
+            carried = self._stage.carried_sums()
+            sums |= {f"{_CARRIED}{name}": value for name, value in carried.items()}
+        return sums
+
+    def _restore_sums(self, sums: Mapping[str, float]) -> None:
+        """Give the stage its sums of the epoch that goes on, on rank 0; they are added later."""
+        carried = {
+            name.removeprefix(_CARRIED): value
+            for name, value in sums.items()
+            if name.startswith(_CARRIED)
+        }
+        goes_on = self.state.progress.step > 0 and self._dist.is_main
+        if goes_on and carried and isinstance(self._stage, CarriesSums):
+            self._stage.restore_sums(carried)
+
     def _save(self, sums: Mapping[str, float], copies: Sequence[str] = ()) -> Checkpoint:
         """Write copies and last checkpoint on rank 0 and return it; every rank takes part."""
         checkpoint = self.state.to_checkpoint(
@@ -378,6 +399,7 @@ class _Throttle:
         if now < self._next:
             return
         self._next = now + _SECONDS_BETWEEN_REPORTS
+        clock.look_at(step.losses.device)
         self._reporter.progress(
             self._epoch,
             step.number,

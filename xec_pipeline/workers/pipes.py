@@ -28,7 +28,7 @@ from xec_pipeline.workers.lifetime import die_with_parent
 
 ERROR_FILE_ENV = "XEC_ERROR_FILE"
 _TORCH_ERROR_FILE_ENV = "TORCHELASTIC_ERROR_FILE"
-_PROGRESS_SECONDS = 5.0
+_PROGRESS_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Report:
         self._quiet_until = 0.0
 
     def progress(self, **numbers: float | str) -> None:
-        """Report where the work stands; at most one report in five seconds passes."""
+        """Report where the work stands; at most one report in half a minute passes."""
         now = time.monotonic()
         if self.rank == 0 and now >= self._quiet_until:
             self._quiet_until = now + _PROGRESS_SECONDS

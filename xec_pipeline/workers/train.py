@@ -32,9 +32,11 @@ from xec_pipeline.workers.training import (
     begin,
     chosen,
     described,
+    encoder_origin,
     fit,
     open_datasets,
     open_tracker_for,
+    refer_to_files,
     reporter_for,
     run_worker,
 )
@@ -109,7 +111,7 @@ def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) ->
     stage = RegressorStage(run, dist, *shards, encoder if found is None else None)
     tracker = open_tracker_for(run, dist, found)
     with closing_run(tracker) as close_as:
-        params, tags = described(run, dist, stage)
+        params, tags = described(run, dist, stage, encoder_origin(found, encoder))
         tracker.start({**params, "active_tasks": ",".join(run.tasks.active)}, tags)
         reporter = reporter_for(run, dist, report, _EPOCH_NUMBERS)
         result = _fit(run, dist, stage, found, reporter=reporter, tracker=tracker)
@@ -121,6 +123,7 @@ def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) ->
         if dist.is_main:
             if start.final_csvs:
                 _write_tables(run, stage, table, epoch=result.best_epoch, suffix="")
+            refer_to_files(run, "regressor", tracker)
             _report_result(run, result, tracker, report)
     return 0
 

@@ -33,9 +33,11 @@ from xec_pipeline.workers.training import (
     begin,
     chosen,
     described,
+    encoder_origin,
     fit,
     open_datasets,
     open_tracker_for,
+    refer_to_files,
     reporter_for,
     run_worker,
 )
@@ -101,7 +103,7 @@ def train(
     files = InpainterFiles(run, stage)
     tracker = open_tracker_for(run, dist, found)
     with closing_run(tracker) as close_as, StopSignal() as stop:
-        tracker.start(*described(run, dist, stage))
+        tracker.start(*described(run, dist, stage, encoder_origin(found, encoder)))
         reporter = reporter_for(run, dist, report, _EPOCH_NUMBERS)
         trainer = Trainer(
             stage,
@@ -119,6 +121,7 @@ def train(
             return STOPPED_EXIT_CODE
         if dist.is_main:
             files.complete(trainer.state.best_model)
+            refer_to_files(run, _KIND, tracker)
             _report_result(run, result, tracker, report)
     return 0
 

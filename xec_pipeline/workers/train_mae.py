@@ -31,6 +31,7 @@ from xec_pipeline.workers.training import (
     fit,
     open_datasets,
     open_tracker_for,
+    refer_to_files,
     reporter_for,
     run_worker,
 )
@@ -103,6 +104,7 @@ def train(
             return STOPPED_EXIT_CODE
         if dist.is_main:
             files.complete(trainer.state.best_model)
+            refer_to_files(run, "mae", tracker)
             _report_result(run, result, tracker, report)
     return 0
 

@@ -17,9 +17,9 @@ from xec_pipeline.errors import ConfigError, XecError
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.loop import FitResult, Trainer
 from xec_pipeline.training.reporting import Reporter, SilentReporter, TerminalReporter
-from xec_pipeline.training.start import GoingOn, choose_start, clear_run
+from xec_pipeline.training.start import GoingOn, choose_start, clear_run, files_of_training
 from xec_pipeline.training.state import is_within
-from xec_pipeline.training.tracking import Tracker, open_tracker
+from xec_pipeline.training.tracking import Tracker, open_tracker, refer_to
 from xec_pipeline.training.transfer import PretrainedEncoder
 from xec_pipeline.workers.pipes import Report, open_report
 
@@ -146,10 +146,18 @@ def fit(
     if found is not None:
         trainer.resume(found.checkpoint, found.path, is_own=found.is_own)
         done = trainer.state.progress
-        reporter.log(f"going on from {found[1]} after {done.epoch} epochs, {done.step} steps")
-    if dist.is_main and (found is None or not is_within(found.path, run.run_dir)):
-        clear_run(run.run_dir, run.name, kind, _exported(run))
+        reporter.log(f"going on from {found.path} after {done.epoch} epochs, {done.step} steps")
+    if dist.is_main and _leaves_nothing_of_before(run, found):
+        source = None if found is None else found.path
+        clear_run(run.run_dir, run.name, kind, _exported(run), keep=source)
     return trainer.fit()
+
+
+def _leaves_nothing_of_before(run: AnyRun, found: Found) -> bool:
+    """Return whether what lies in the run's folder belongs to another training."""
+    if found is None or found.begins_again(run):
+        return True
+    return not is_within(found.path, run.run_dir)
 
 
 def _exported(run: AnyRun) -> tuple[str, ...]:
@@ -163,16 +171,30 @@ def _exported(run: AnyRun) -> tuple[str, ...]:
 
 
 def open_tracker_for(run: AnyRun, dist: DistContext, found: Found) -> Tracker:
-    """Return this rank's tracker; it goes on with the MLflow run of the checkpoint if it may."""
-    continues = found is not None and not run.checkpoint.new_mlflow_run
-    continued = found[0].mlflow_run_id if found is not None and continues else None
+    """Return this rank's tracker; it goes on with the MLflow run of the checkpoint if it may.
+
+    A training whose epochs count from 1 again has a run of its own: its curves begin anew.
+    """
+    is_new = found is None or run.checkpoint.new_mlflow_run or found.begins_again(run)
+    continued = None if found is None or is_new else found.checkpoint.mlflow_run_id
     return open_tracker(run.mlflow, run.name, is_main=dist.is_main, continued=continued)
 
 
 def described(
-    run: AnyRun, dist: DistContext, stage: DescribedStage
+    run: AnyRun,
+    dist: DistContext,
+    stage: DescribedStage,
+    origin: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return parameters and tags for the tracker."""
+    """Return parameters and tags for the tracker.
+
+    Parameters
+    ----------
+    run, dist, stage
+        What is trained.
+    origin
+        Where its pre-trained encoder came from; see `encoder_origin`.
+    """
     about = stage.describe()
     weights = list(stage.model.parameters())
     params = {
@@ -189,8 +211,29 @@ def described(
         "train_data_version": about["data"]["train"],
         "val_data_version": about["data"]["val"],
         "units": UNITS,
+        **_encoder_tags(origin or {}),
     }
     return params, tags
+
+
+def encoder_origin(found: Found, encoder: PretrainedEncoder | None) -> Mapping[str, Any] | None:
+    """Return where the encoder of a training came from; None for random weights."""
+    if found is not None:
+        return found.checkpoint.encoder_source
+    return None if encoder is None else encoder.source
+
+
+def _encoder_tags(origin: Mapping[str, Any]) -> dict[str, str]:
+    """Return the origin of an encoder as tags `encoder.<name>`; none without one."""
+    data = origin.get("data") or {}
+    plain = {name: value for name, value in origin.items() if name != "data"}
+    plain |= {f"{name}_data_version": version for name, version in data.items()}
+    return {f"encoder.{name}": str(value) for name, value in plain.items() if value is not None}
+
+
+def refer_to_files(run: AnyRun, kind: str, tracker: Tracker) -> None:
+    """Tell MLflow of the files that a training left, without copying them."""
+    refer_to(run.mlflow, tracker.run_id, "training", files_of_training(run.run_dir, run.name, kind))
 
 
 def reporter_for(run: AnyRun, dist: DistContext, report: Report, names: Sequence[str]) -> Reporter:

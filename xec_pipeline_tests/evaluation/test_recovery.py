@@ -11,7 +11,7 @@ from xec_pipeline.detector.sensors import N_SENSORS
 from xec_pipeline.evaluation.masked_rows import ARTIFICIAL, DEAD, joined, photons
 from xec_pipeline.evaluation.recovery import HideInFront, HidePattern, HideSome, Recovery
 from xec_pipeline.models.input_norm import InputNormalizer
-from xec_pipeline.models.sensor_masks import SensorMasks
+from xec_pipeline.models.masking import SensorMasks
 
 PATTERN = random_dead(0.02, np.random.default_rng(5))
 COUNTS = {"inner": 10, "us": 1, "ds": 1, "outer": 1, "top": 1, "bot": 1}

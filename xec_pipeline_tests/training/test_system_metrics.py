@@ -1,5 +1,6 @@
 import time
 
+import pynvml
 import pytest
 import torch
 
@@ -9,10 +10,10 @@ from xec_pipeline.training.system_metrics import EpochClock, memory_metrics, thr
 def test_waiting_and_computing_are_told_apart():
     clock = EpochClock()
     time.sleep(0.01)
-    clock.loaded(2, 7)
+    clock.loaded(2, 64)
     time.sleep(0.02)
     clock.stepped()
-    assert (clock.n_batches, clock.n_events) == (2, 7)
+    assert (clock.n_batches, clock.n_events) == (2, 64)
     assert clock.load_seconds >= 0.01
     assert clock.step_seconds >= 0.02
     assert clock.elapsed() >= clock.load_seconds + clock.step_seconds
@@ -55,3 +56,28 @@ def test_gpu_memory_is_reported_as_the_contract_names_it(monkeypatch: pytest.Mon
     assert found["system/memory_peak_GB"] == 3
     assert found["system/gpu_utilization_pct"] == 25
     assert found["system/memory_fragmentation"] == 0.5
+
+
+def test_how_busy_a_gpu_was_is_the_mean_of_what_the_driver_said(monkeypatch: pytest.MonkeyPatch):
+    answers = iter([40, 80])
+    monkeypatch.setattr(torch.cuda, "utilization", lambda _: next(answers))
+    clock = EpochClock()
+    for _ in range(2):
+        clock.look_at(torch.device("cuda"))
+    assert throughput_metrics(clock)["system/gpu_sm_pct"] == 60
+
+
+@pytest.mark.parametrize(
+    "error", [ModuleNotFoundError(), RuntimeError("driver"), pynvml.NVMLError(3)]
+)
+def test_a_driver_that_does_not_tell_leaves_the_key_out(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    def refuse(_):
+        raise error
+
+    monkeypatch.setattr(torch.cuda, "utilization", refuse)
+    clock = EpochClock()
+    clock.look_at(torch.device("cuda"))
+    clock.look_at(torch.device("cpu"))
+    assert "system/gpu_sm_pct" not in throughput_metrics(clock)

@@ -177,7 +177,7 @@ class MaskedStage(abc.ABC):
         return self._train_batches.n_events
 
     @property
-    def n_validated(self) -> int:
+    def n_val_events(self) -> int:
         """Validation events over all ranks."""
         return len(self._val_events)
 
@@ -203,8 +203,8 @@ class MaskedStage(abc.ABC):
     def validate(self, model: nn.Module) -> Validation:
         """Look at every validation event once, in float32, with masks that never change.
 
-        The metrics also tell of the training events since the last epoch began, if all are in the
-        sums. There is no table: `predict` gives the predictions of single sensors.
+        The metrics also tell of the training events of the epoch. There is no table: `predict`
+        gives the predictions of single sensors.
         """
         model.eval()
         sums = self._sums()
@@ -223,7 +223,10 @@ class MaskedStage(abc.ABC):
     def predict(
         self, model: nn.Module, n_events: int | None = None
     ) -> Generator[MaskedPrediction, None, None]:
-        """Predict the first of the events that validate, or all, in their order; for one rank."""
+        """Predict validation events in the order of the files; for one rank.
+
+        They are the first `n_events`, or all, of those that `validate` looks at, with equal masks.
+        """
         model.eval()
         batches = self._batches_of(self._val, self._val_events[:n_events], alone=True)
         entries = np.asarray(self._val.columns["entry"])
@@ -242,13 +245,15 @@ class MaskedStage(abc.ABC):
                 pred=model(x, is_hidden).float().cpu().numpy(),
             )
 
-    def training_sums(self) -> dict[str, float]:
-        """Return the sums over the training events since the epoch began, over all ranks."""
-        return self._train_sums.summed(self._dist)
+    def carried_sums(self) -> dict[str, float]:
+        """Return the sums of the epoch so far over all ranks; every rank must call it."""
+        return dict(self._train_sums.over_ranks(self._dist).sums)
 
-    def resume_sums(self, sums: Mapping[str, float]) -> None:
-        """Go on from sums over the events of an epoch that were trained on before."""
-        self._train_sums.restore(sums)
+    def restore_sums(self, sums: Mapping[str, float]) -> None:
+        """Begin the rest of an epoch with what `carried_sums` gave, on one rank."""
+        self._train_sums = MaskedSums.restored(
+            sums, self._run.model.predict_channels, self._dist.device
+        )
 
     def event_names(self, events: Sequence[int]) -> list[str]:
         """Return run, event and place in the file of training events."""
@@ -309,9 +314,9 @@ class MaskedStage(abc.ABC):
         return MaskedSums(self._run.model.predict_channels, self._dist.device)
 
     def _training_metrics(self) -> dict[str, float]:
-        """Return what is known of the training events; nothing if not all are in the sums."""
+        """Return what is known of the training events of the epoch."""
         totals = self._train_sums.over_ranks(self._dist)
-        if totals.n_events != self.n_events:
+        if not totals.n_events:
             return {}
         metrics = totals.losses("train/")
         if self._run.training.track_metrics:
