@@ -170,10 +170,6 @@ class Trainer:
         self._restore_sums(checkpoint.epoch_sums)
         if isinstance(self._stage, ScalesTargets):
             self._stage.take_targets(checkpoint.target_statistics, path)
-        # Sums are added over the ranks, so one of them takes what all had.
-        if isinstance(self._stage, SumsTraining) and self.state.progress.step:
-            sums = checkpoint.epoch_sums if self._dist.is_main else {}
-            self._stage.resume_sums(_sums_of_stage(sums))
 
     def fit(self) -> FitResult:
         """Train until the last epoch, or until asked to stop.
@@ -217,14 +213,6 @@ class Trainer:
             )
         self._close_epoch(epoch, trained, validation, clock)
         return False
-
-    def _sums(self) -> dict[str, float]:
-        """Return the running sums of the epoch over all ranks, also those of the stage."""
-        sums = self.state.sums.over_ranks(self._dist)
-        if isinstance(self._stage, SumsTraining):
-            own = self._stage.training_sums()
-            sums |= {f"{_OF_STAGE}{name}": value for name, value in own.items()}
-        return sums
 
     def _train(self, epoch: int, clock: EpochClock) -> bool:
         """Make the steps of an epoch that are still to be made; return whether asked to stop."""
@@ -407,14 +395,6 @@ class _Throttle:
             loss=float(step.losses.mean()),
             events_per_s=clock.n_events / clock.elapsed(),
         )
-
-
-def _sums_of_stage(sums: Mapping[str, float]) -> dict[str, float]:
-    return {
-        name.removeprefix(_OF_STAGE): value
-        for name, value in sums.items()
-        if name.startswith(_OF_STAGE)
-    }
 
 
 def groups(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -34,11 +34,12 @@ class MaskedSums:
     def restored(
         cls, sums: Mapping[str, float], features: Sequence[str], device: torch.device
     ) -> "MaskedSums":
-        """Return sums that begin with those of `MaskedTotals.sums`."""
+        """Return sums that begin with those of `MaskedTotals.sums`; at zero if one is missing."""
         made = cls(features, device)
-        made._values += torch.tensor(
-            [sums[name] for name in made._names], dtype=torch.float64, device=device
-        )
+        if sums.keys() >= set(made._names):
+            made._values += torch.tensor(
+                [sums[name] for name in made._names], dtype=torch.float64, device=device
+            )
         return made
 
     def add(
@@ -81,19 +82,10 @@ class MaskedSums:
             parts.append(error.square().sum(dtype=torch.float64)[None])
         self._values += torch.cat([part.detach().double() for part in parts])
 
-    def restore(self, sums: Mapping[str, float]) -> None:
-        """Begin with `sums`, as `summed` gave them; not if one is missing."""
-        if sums.keys() >= set(self._names):
-            values = [sums[name] for name in self._names]
-            self._values = torch.tensor(values, dtype=torch.float64, device=self._values.device)
-
-    def summed(self, dist: DistContext) -> dict[str, float]:
-        """Return the sums over all ranks by name; every rank must call it."""
-        return dist.sum_over_ranks(dict(zip(self._names, self._values.tolist(), strict=True)))
-
     def over_ranks(self, dist: DistContext) -> "MaskedTotals":
-        """Return the sums over all ranks as metrics; every rank must call it."""
-        return MaskedTotals(self._features, self.summed(dist))
+        """Return the sums over all ranks; every rank must call it."""
+        named = dict(zip(self._names, self._values.tolist(), strict=True))
+        return MaskedTotals(self._features, dist.sum_over_ranks(named))
 
 
 class MaskedTotals:

@@ -74,20 +74,6 @@ class Stage(Protocol):
 
 
 @runtime_checkable
-class SumsTraining(Protocol):
-    """A stage that adds up numbers over the training events, for the metrics of an epoch."""
-
-    def training_sums(self) -> dict[str, float]:
-        """Return the sums since the epoch began, over all ranks; every rank must call it."""
-
-    def resume_sums(self, sums: Mapping[str, float]) -> None:
-        """Go on from sums of the events of an epoch that were trained on before.
-
-        They come to one rank only. Sums of other names, from another version, are left out.
-        """
-
-
-@runtime_checkable
 class ScalesTargets(Protocol):
     """A stage whose network learns targets in units that were measured on the training events."""
 

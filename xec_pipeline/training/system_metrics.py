@@ -83,8 +83,6 @@ def throughput_metrics(clock: EpochClock) -> dict[str, float]:
 
     Of an epoch that was resumed in its middle, they tell of the part since then.
 
-    Of an epoch that was resumed in its middle, they tell of the part since then.
-
     Parameters
     ----------
     clock

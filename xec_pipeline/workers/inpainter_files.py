@@ -64,7 +64,7 @@ class InpainterFiles:
             run_name=self._run.name,
             data_version=shards.data_version,
             toy=bool(shards.toy),
-            n_events=min(options.max_predicted_events or n_events, n_events),
+            n_events=n_events,
         )
         path = self._run.run_dir / inpainter_predictions_file(checkpoint.epoch)
         write_masked_table(path, self._blocks(model), metadata)
