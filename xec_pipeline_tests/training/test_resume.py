@@ -9,7 +9,12 @@ import torch
 from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.errors import CheckpointError, ConfigError, OutputError
 from xec_pipeline.training import loop
-from xec_pipeline.training.checkpoint import Checkpoint, load_checkpoint, write_checkpoint
+from xec_pipeline.training.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    tensor_digest,
+    write_checkpoint,
+)
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.guard import StopSignal
 from xec_pipeline.training.loop import Trainer
@@ -143,6 +148,24 @@ def test_without_refresh_the_rate_goes_on_where_it_was(
     fitted = fit(resumed_run(trained, tmp_path, 4), tiny_shards)
     assert sorted(fitted.curve.epochs) == [4]
     assert fitted.curve.epochs[4]["lr"] == pytest.approx(1e-7)
+
+
+def test_what_was_resumed_is_remembered_with_what_that_had_resumed(
+    tmp_path: Path, tiny_shards: ShardSet, trained: Fitted
+):
+    source = trained.trainer._run.run_dir / "checkpoint_last.pth"
+    fit(resumed_run(trained, tmp_path, 4), tiny_shards)
+    first = load_checkpoint(last(tmp_path)).resumed_from
+    assert first is not None
+    assert (first["file"], first["run_name"], first["epoch"]) == (str(source), "tiny", 3)
+    weights = load_checkpoint(source).inference_weights()
+    assert first["tensor_digest"] == tensor_digest(weights)
+    assert first["resumed_from"] is None
+    options = {"resume_from": str(last(tmp_path))}
+    fit(tiny_run(tmp_path, training={"epochs": 5}, checkpoint=options), tiny_shards)
+    second = load_checkpoint(last(tmp_path)).resumed_from
+    assert second is not None
+    assert (second["epoch"], second["resumed_from"]) == (4, first)
 
 
 def test_reset_takes_the_weights_only(tmp_path: Path, tiny_shards: ShardSet, trained: Fitted):
