@@ -17,7 +17,7 @@ from xec_pipeline.errors import ConfigError, XecError
 from xec_pipeline.training.checkpoint import Checkpoint
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.loop import FitResult, Trainer
-from xec_pipeline.training.reporting import Reporter, SilentReporter, TerminalReporter
+from xec_pipeline.training.reporting import Pace, Reporter, SilentReporter, TerminalReporter
 from xec_pipeline.training.start import GoingOn, choose_start, clear_run, files_of_training
 from xec_pipeline.training.state import is_within
 from xec_pipeline.training.tracking import Tracker, open_tracker, refer_to
@@ -59,13 +59,16 @@ class ReportReporter:
 
     def __init__(self, report: Report, names: Sequence[str]) -> None:
         self._report, self._names = report, names
+        self._pace = Pace()
 
     def progress(
         self, epoch: int, step: int, n_steps: int, *, loss: float, events_per_s: float
     ) -> None:
-        """Report a step."""
+        """Report a step, and how long the rest of the epoch will take."""
+        left = self._pace.seconds_left(epoch, step, n_steps)
+        numbers: dict[str, float | str] = {} if left is None else {"eta_s": round(left)}
         self._report.progress(
-            epoch=epoch, step=f"{step}/{n_steps}", loss=loss, events_per_s=events_per_s
+            epoch=epoch, step=f"{step}/{n_steps}", loss=loss, events_per_s=events_per_s, **numbers
         )
 
     def epoch(self, epoch: int, n_epochs: int, metrics: Mapping[str, float]) -> None:
