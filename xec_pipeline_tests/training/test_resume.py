@@ -24,6 +24,7 @@ from xec_pipeline.training.start import choose_start, clear_run
 from xec_pipeline.training.state import TrainState
 from xec_pipeline.training.system_metrics import EpochClock, throughput_metrics
 from xec_pipeline_tests.training.linear_stage import LinearStage
+from xec_pipeline_tests.training.stopped_line import X, last, linear
 from xec_pipeline_tests.training.tiny import (
     Curve,
     Fitted,
@@ -35,10 +36,6 @@ from xec_pipeline_tests.training.tiny import (
 )
 
 DROPOUT = {"dropout": 0.1, "head_dropout": 0.2, "drop_path_rate": 0.1}
-
-
-def last(folder: Path) -> Path:
-    return folder / "tiny" / "checkpoint_last.pth"
 
 
 @pytest.mark.parametrize("n_steps", [6, 9], ids=["between epochs", "within an epoch"])
@@ -77,23 +74,6 @@ def test_all_that_is_learned_or_weighted_goes_on(tmp_path: Path, tiny_shards: Sh
 
 
 SCHEDULERS = ("none", "cosine", "cosine_restarts", "onecycle", "plateau")
-X = torch.linspace(-2, 3, 23)[:, None]
-
-
-def linear(folder: Path, scheduler: str, stop_at: int | None = None, **checkpoint) -> Checkpoint:
-    """Train a line for three epochs of four steps, or until its step `stop_at`; return the end."""
-    training = {"lr_scheduler": scheduler, "lr": 0.1, "lr_patience": 0, "grad_accum_steps": 2}
-    training |= {"lr_restart_period": 1, "warmup_epochs": 0.6}
-    stage = LinearStage(X, 2 * X[:, 0] + 0.1, [4, 4, 4, 4, 4, 2, 1])
-    stop = StopSignal()
-    if stop_at is not None:
-        stop_after(2 * stop_at, stop, stage)
-    run = tiny_run(folder, training=training, checkpoint=checkpoint)
-    made = Trainer(stage, run, DistContext(), reporter=SilentReporter(), tracker=Curve(), stop=stop)
-    if run.checkpoint.resume_from is not None:
-        made.resume(load_checkpoint(last(folder)), last(folder))
-    made.fit()
-    return load_checkpoint(last(folder))
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
