@@ -16,6 +16,7 @@ COMMANDS = (
     "train",
     "validate",
     "plots",
+    "analyze",
     "export",
     "recover",
     "dead-study",

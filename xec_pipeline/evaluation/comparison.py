@@ -1,6 +1,5 @@
 """The table of resolutions: the network beside what can be had without one."""
 
-import csv
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from xec_pipeline.atomic import replacing
 from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta, write_json
+from xec_pipeline.evaluation.records import write_records
 from xec_pipeline.evaluation.residuals import (
     SIGNAL_WINDOW_MEV,
     column,
@@ -248,7 +248,7 @@ def write_resolution_table(
     table = build_resolution_table(sample_dir(run_dir, run_name), run_name)
     stem = f"resolution_table_{run_name}{suffix}"
     paths = {ending: Path(out_dir or run_dir) / f"{stem}.{ending}" for ending in _ENDINGS}
-    _write_csv(paths["csv"], table.records())
+    write_records(paths["csv"], table.records())
     write_json(
         paths["json"],
         {
@@ -321,10 +321,3 @@ def _counts(row: Row) -> str:
     """Return the number of events, for each method if they differ."""
     counts = [row.entries[method].n for method in METHODS if method in row.entries]
     return str(counts[0]) if len(set(counts)) == 1 else "/".join(map(str, counts))
-
-
-def _write_csv(path: Path, records: list[dict[str, Any]]) -> None:
-    with replacing(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(records[0]) if records else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)

@@ -13,9 +13,9 @@ from xec_pipeline.evaluation.comparison import BIAS, MEASURES, Measure, chosen_e
 from xec_pipeline.evaluation.dead_study import COMPLETE, STRATEGIES
 from xec_pipeline.evaluation.metadata import write_json
 from xec_pipeline.evaluation.resolution import Estimate
-from xec_pipeline.evaluation.side_by_side import paired_error, sigmas
+from xec_pipeline.evaluation.side_by_side import paired_error
 from xec_pipeline.evaluation.tables import PredictionTable
-from xec_pipeline.evaluation.text import aligned_lines, markdown_lines, with_error
+from xec_pipeline.evaluation.text import NOT_KNOWN, aligned_lines, markdown_lines, with_error
 
 Tables = Mapping[str, Mapping[str, PredictionTable]]
 """Strategy to task to predictions of the same events."""
@@ -174,4 +174,8 @@ def _in_sigma(entries: Mapping[str, Estimate], strategy: str, error: float) -> f
 def _cell(row: StrategyRow, name: str) -> str:
     entry = row.entries[name]
     text = with_error(entry.value, entry.error)
-    return text if name not in row.in_sigma else f"{text} ({sigmas(row.in_sigma[name])})"
+    return text if name not in row.in_sigma else f"{text} ({_rounded(row.in_sigma[name])})"
+
+
+def _rounded(in_sigma: float) -> str:
+    return f"{in_sigma:+.1f}" if math.isfinite(in_sigma) else NOT_KNOWN

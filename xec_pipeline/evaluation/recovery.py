@@ -156,11 +156,10 @@ class Recovery:
             batch_size=batch_size,
             device=self.network.device,
         )
-        entries = np.asarray(self.shards.columns["entry"])
         for batch in batches.epoch(shuffle=False):
-            yield self._rows(batch, entries[batch.index_B.numpy()])
+            yield self._rows(batch)
 
-    def _rows(self, batch: Batch, entry: NDArray[np.integer]) -> MaskedRows:
+    def _rows(self, batch: Batch) -> MaskedRows:
         hidden = self.hide(batch)
         place = hidden.is_masked.nonzero(as_tuple=True)
         event, sensor = (axis.cpu().numpy() for axis in place)
@@ -175,7 +174,7 @@ class Recovery:
         if self.depth_cm is not None:
             rows["w_fip"] = self.depth_cm[batch.index_B.numpy()][event]
         return MaskedRows(
-            event_idx=entry[event],
+            event_idx=batch.index_B.numpy()[event],
             run_number=run,
             event_number=number,
             sensor_id=sensor,

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from xec_pipeline.config.file_names import ANALYSIS_FOLDER, recovered_file
 from xec_pipeline.config.registry import registered_inpainter, run_path
 from xec_pipeline.defs import code, keys
 from xec_pipeline.defs.automation.conditions import on_changed_data_or_code
@@ -91,8 +92,10 @@ def analysis(
     context: dg.AssetExecutionContext, ddp: TorchDDP, mlflow: MlflowTracking
 ) -> dg.MaterializeResult[None]:
     """Errors of recovered sensors in photons: tables and figures, beside the counting floor."""
-    made = ddp.run(context, "xec_pipeline.workers.analyze", _config(context), profile="cpu")
     run = registered_inpainter(context.partition_key)
+    table = run.run_dir / recovered_file("mc", run.name)
+    arguments = [str(table), "--output", str(run.run_dir / ANALYSIS_FOLDER)]
+    made = ddp.run(context, "xec_pipeline.workers.analyze", arguments, profile="cpu")
     return mlflow.refer(context, run, keys.INPAINTER, made)
 
 
