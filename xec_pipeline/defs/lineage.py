@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from xec_pipeline.config.origin import resumed_run
+from xec_pipeline.config.origin import encoder_by_name, resumed_run
 from xec_pipeline.config.pretrained import PretrainedRun
 from xec_pipeline.config.registry import RunKind, registered_mae
 from xec_pipeline.config.run_base import Run
@@ -63,13 +63,9 @@ def with_origin(
 
 
 def named_encoder(instance: dg.DagsterInstance, run: PretrainedRun) -> UpstreamEncoder | None:
-    """Return the encoder of the masked autoencoder that a run names; None if there is none.
-
-    A file of a masked autoencoder that the run resumes wins over the line `mae`.
-    """
-    origin = resumed_run(run)
-    is_overruled = origin is not None and origin.kind == "mae"
-    return upstream_encoder(instance, run.mae) if run.mae and not is_overruled else None
+    """Return the encoder that a run begins with by its line `mae`; None if there is none."""
+    mae = encoder_by_name(run)
+    return upstream_encoder(instance, mae) if mae is not None else None
 
 
 def upstream_encoder(instance: dg.DagsterInstance, mae: str) -> UpstreamEncoder:
@@ -106,9 +102,10 @@ _WEIGHTS: Final[Mapping[RunKind, dg.AssetKey]] = {
 def resumed_metadata(instance: dg.DagsterInstance, run: Run) -> dict[str, dg.MetadataValue[Any]]:
     """Return what is said of the registered run whose checkpoint a training was told to resume.
 
-    An asset cannot depend on another partition of itself, so this is told beside the weights. The
-    version is that of the run's best weights, as Dagster knows it when the training ends; the
-    checkpoint's own `resumed_from` holds the version of the very file.
+    An asset cannot depend on another partition of itself, so this is told beside the weights. Ask
+    before the training begins, because that run may be made again meanwhile. The version is that of
+    its best weights; the worker tells that of the very file as `resumed_from_tensor_digest`, or
+    `encoder_tensor_digest`.
     """
     origin = resumed_run(run)
     if origin is None:

@@ -14,8 +14,7 @@ import dagster as dg
 from xec_pipeline.config.datasets import dataset_key
 from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.mae import MaeRun
-from xec_pipeline.config.origin import resumed_run
-from xec_pipeline.config.pretrained import PretrainedRun
+from xec_pipeline.config.origin import encoder_run
 from xec_pipeline.config.registry import (
     RunKind,
     registered_inpainter,
@@ -85,17 +84,6 @@ def evaluation_paths(run: RegressorRun | InpainterRun) -> list[str]:
     return _given(run.data.val_path, run.data.test_path)
 
 
-def mae_of(run: PretrainedRun) -> str | None:
-    """Return the registered masked autoencoder whose encoder a run begins with, if there is one.
-
-    It is named by `mae`, or a file of it is what the run resumes.
-    """
-    origin = resumed_run(run)
-    if origin is not None and origin.kind == "mae":
-        return origin.name
-    return run.mae
-
-
 def recovery_paths(run: InpainterRun) -> list[str]:
     """Return the dataset whose sensors an inpainter recovers: test events, else validation ones."""
     return _given(run.data.test_path or run.data.val_path)
@@ -149,12 +137,12 @@ datasets_of_evaluation = _mapping({name: evaluation_paths(run) for name, run in 
 datasets_of_run = _mapping(
     {name: [*training_paths(run), *evaluation_paths(run)] for name, run in _RUNS.items()}
 )
-encoder_of_run = _named("mae", {name: mae_of(run) for name, run in _RUNS.items()})
+encoder_of_run = _named("mae", {name: encoder_run(run) for name, run in _RUNS.items()})
 
 inpainter_partitions = dg.StaticPartitionsDefinition(run_names("inpainter"))
 datasets_of_inpainter = _mapping({name: training_paths(run) for name, run in _INPAINTERS.items()})
 datasets_of_recovery = _mapping({name: recovery_paths(run) for name, run in _INPAINTERS.items()})
-encoder_of_inpainter = _named("mae", {name: mae_of(run) for name, run in _INPAINTERS.items()})
+encoder_of_inpainter = _named("mae", {name: encoder_run(run) for name, run in _INPAINTERS.items()})
 regressor_of_inpainter = _named(
     "regressor", {name: run.validation.regressor for name, run in _INPAINTERS.items()}
 )

@@ -17,7 +17,6 @@ from xec_pipeline.config.inpainter import InpainterModelConfig
 from xec_pipeline.detector.faces import FACE_NAMES, face_of_sensor
 from xec_pipeline.detector.geometry import ideal_geometry
 from xec_pipeline.detector.neighbours import nearest_neighbours
-from xec_pipeline.detector.sensors import N_SENSORS
 from xec_pipeline.models.encoder_base import Encoder
 from xec_pipeline.models.inpainter_attention import picked, visible_softmax
 from xec_pipeline.models.inpainter_heads import last_in_full
@@ -150,7 +149,7 @@ class CrossAttentionHead(TokenAttention):
             nearby_BMC = self._from_neighbours(events, codes.to(events.values), places)
         tokens = self.from_tokens(tokens_BTD, codes, places)
         joined = torch.cat((nearby_BMC, tokens.to(nearby_BMC)), dim=2)
-        return scattered(last_in_full(self.pred_mlp, joined), places, N_SENSORS)
+        return scattered(last_in_full(self.pred_mlp, joined), places)
 
     def _from_neighbours(
         self, events: MaskedEvents, codes_SP: torch.Tensor, places: HiddenPlaces

@@ -39,6 +39,7 @@ _U_SCALE_CM: Final = 15.0
 _V_SCALE_CM: Final = 40.0
 _LARGEST_STEP: Final = 2.0
 """Bound on the correction of a position over the depth, and of the logarithm of the depth."""
+_N_AXES: Final = 3
 _PACE: Final = 5.0
 _TINY: Final = 1e-6
 
@@ -91,10 +92,8 @@ class LightShape(nn.Module):
         super().__init__()
         geometry = ideal_geometry()
         tables = {"positions": geometry.position_cm, "normals": geometry.normal}
-        tables["planes"] = (geometry.position_cm * geometry.normal).sum(axis=1)
         self.positions: torch.Tensor
         self.normals: torch.Tensor
-        self.planes: torch.Tensor
         for name, table in tables.items():
             values = torch.tensor(table, dtype=torch.float32)
             self.register_buffer(name, values, persistent=False)
@@ -120,23 +119,29 @@ class LightShape(nn.Module):
             Of the visible sensors.
         """
         position_BPX, share_BP = self._points(tokens_BTD, light)
-        squared_BPS = (
-            position_BPX.square().sum(dim=2, keepdim=True)
-            - 2 * position_BPX @ self.positions.T
-            + self.positions.square().sum(dim=1)
-        ).clamp_min(0.0)
-        height_BPS = (position_BPX @ self.normals.T - self.planes).clamp_min(0.0)
+        squared_BPS, height_BPS = self._distances(position_BPX)
         size_S, area_S = self.size()[self.face_ids], self.area()[self.face_ids]
-        diffuse, diffuse_cm = self.diffuse()
+        diffuse, diffuse_cm = self.diffuse().unbind()
         inverse_BPS = torch.rsqrt(squared_BPS + size_S.square())
         seen_BPS = height_BPS * inverse_BPS * inverse_BPS * inverse_BPS
         seen_BPS = seen_BPS + diffuse / (squared_BPS + diffuse_cm.square())
         share_BS = (share_BP[..., None] * seen_BPS).sum(dim=1) * area_S / (4 * math.pi)
         return Shape(share_BS, (share_BP[..., None] * position_BPX).sum(dim=1))
 
+    def _distances(self, position_BPX: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return squared distance [cm2] and height over the sensor's plane, at least 0, (B, P, S).
+
+        Coordinate by coordinate, because float32 loses small differences of large squares.
+        """
+        x, y, z = (
+            position_BPX[..., axis, None] - self.positions[:, axis] for axis in range(_N_AXES)
+        )
+        nx, ny, nz = self.normals.unbind(dim=1)
+        return x * x + y * y + z * z, (nx * x + ny * y + nz * z).clamp_min(0.0)
+
     def _points(self, tokens_BTD: torch.Tensor, light: Light) -> tuple[torch.Tensor, torch.Tensor]:
         """Return positions (B, P, 3) [cm] and shares of the light (B, P)."""
-        u, v, depth = _concentration(light, self.positions).split(1, dim=1)
+        u, v, depth = _concentration(light, self.positions)
         known = (u / _U_SCALE_CM, v / _V_SCALE_CM, depth.log() - 1.0)
         change = self.points(torch.cat((tokens_BTD.flatten(1).to(u), *known), dim=1))
         du, dv, dw, weight = torch.unflatten(change, 1, (4, _N_POINTS)).unbind(dim=1)
@@ -148,15 +153,16 @@ class LightShape(nn.Module):
         return xyz, weight.softmax(dim=1)
 
 
-def _concentration(light: Light, positions_SX: torch.Tensor) -> torch.Tensor:
-    """Return u, v and depth [cm] of where the light of the inner face comes from, (B, 3)."""
+def _concentration(light: Light, positions_SX: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return u, v and depth [cm] of where the light of the inner face comes from, (B, 1) each."""
     inner_BN = light.npho[:, :N_SIPM]
     total_B1 = inner_BN.sum(dim=1, keepdim=True)
     weights_BN = (inner_BN / (total_B1 + _TINY)).square()
-    x, y, u = (weights_BN @ positions_SX[:N_SIPM] / (weights_BN.sum(1, keepdim=True) + _TINY**2)).T
-    # Without light the sum is 0, which is u = v = 0.
+    sums_BX = weights_BN @ positions_SX[:N_SIPM]
+    x, y, u = (sums_BX / (weights_BN.sum(dim=1, keepdim=True) + _TINY**2)).split([1, 1, 1], dim=1)
+    # Without light the sums are 0, which is u = v = 0.
     v = torch.atan2(y, -x.clamp_max(-_TINY)) * INNER_RADIUS_CM
-    return torch.cat((torch.stack((u, v), dim=1), concentration_depth(inner_BN, total_B1)), dim=1)
+    return u, v, concentration_depth(inner_BN, total_B1)
 
 
 def _by_face(sipm_and_pmt: tuple[float, float]) -> list[float]:

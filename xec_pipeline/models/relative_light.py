@@ -21,7 +21,6 @@ from xec_pipeline.config.inpainter import InpainterModelConfig
 from xec_pipeline.config.normalization import NormalizationConfig
 from xec_pipeline.detector.faces import FACE_NAMES, face_of_sensor
 from xec_pipeline.detector.geometry import Geometry, ideal_geometry
-from xec_pipeline.detector.sensors import N_SENSORS
 from xec_pipeline.models.cross_attention import MaskedEvents, TokenAttention
 from xec_pipeline.models.encoder_base import Encoder
 from xec_pipeline.models.inpainter_attention import picked
@@ -119,7 +118,7 @@ class RelativeHead(TokenAttention):
         with torch.autocast(tokens_BTD.device.type, enabled=False):
             linear_BM = (kernel_BMK.to(delta_BMC) * seen.ratio).sum(dim=2)
             predicted = self._normalized(delta_BMC, linear_BM, seen)
-        return scattered(predicted, places, N_SENSORS)
+        return scattered(predicted, places)
 
     def _normalized(
         self, delta_BMC: torch.Tensor, linear_BM: torch.Tensor, seen: Surroundings

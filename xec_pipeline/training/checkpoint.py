@@ -40,6 +40,7 @@ _PROVENANCE: Final = (
     "layout",
     "data",
     "git_revision",
+    "resumed_from",
     "schema_version",
 )
 """Fields of a checkpoint in plain values that stand beside bare weights."""
@@ -84,7 +85,7 @@ class Checkpoint:
         What the objective itself learned, such as the weights of tasks; None if nothing.
     resumed_from
         The checkpoint that the training was told to go on from: file, run, epoch, digests, data
-        versions, MLflow run. None if it began by itself.
+        versions, MLflow run, and its own `resumed_from`. None if it began by itself.
     encoder_source
         Where a pre-trained encoder came from: file, kind, digests, data versions, MLflow run.
         None for weights that were drawn at random.
@@ -135,6 +136,7 @@ class Checkpoint:
             "data": dict(self.data),
             "mlflow_run_id": self.mlflow_run_id,
             "git_revision": self.git_revision,
+            "resumed_from": self.resumed_from,
         }
 
 
@@ -288,9 +290,9 @@ def _with_provenance(weights: dict[str, Tensor], path: Path) -> dict[str, Any]:
     content: dict[str, Any] = {"model_state_dict": weights, "schema_version": SCHEMA_VERSION}
     content["kind"] = {"foreign": "encoder"}.get(kind_of(content), kind_of(content))
     about = read_sidecar(path)
-    if about is None:
-        return content
-    if about.get("tensor_digest") != tensor_digest(weights):
+    if about is None or "tensor_digest" not in about:
+        return content  # there is none, or it belongs to something else
+    if about["tensor_digest"] != tensor_digest(weights):
         raise CheckpointError(
             f"{sidecar_path(path)}: tells of other weights than those in {path.name}; remove it to "
             "take these without their origin"

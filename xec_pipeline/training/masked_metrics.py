@@ -34,11 +34,12 @@ class MaskedSums:
     def restored(
         cls, sums: Mapping[str, float], features: Sequence[str], device: torch.device
     ) -> "MaskedSums":
-        """Return sums that begin with those of `MaskedTotals.sums`."""
+        """Return sums that begin with those of `MaskedTotals.sums`; at zero if one is missing."""
         made = cls(features, device)
-        made._values += torch.tensor(
-            [sums[name] for name in made._names], dtype=torch.float64, device=device
-        )
+        if sums.keys() >= set(made._names):
+            made._values += torch.tensor(
+                [sums[name] for name in made._names], dtype=torch.float64, device=device
+            )
         return made
 
     def add(

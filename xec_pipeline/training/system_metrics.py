@@ -115,9 +115,12 @@ def memory_metrics(device: torch.device) -> dict[str, float]:
     allocated = torch.cuda.memory_allocated(device)
     reserved = torch.cuda.memory_reserved(device)
     total = torch.cuda.get_device_properties(device).total_memory
+    free, _ = torch.cuda.mem_get_info(device)
     return metrics | {
         "system/memory_allocated_GB": allocated / _GIGA,
         "system/memory_reserved_GB": reserved / _GIGA,
+        # Of all processes, with what CUDA and nccl take beside the tensors.
+        "system/gpu_memory_used_GB": (total - free) / _GIGA,
         "system/memory_peak_GB": torch.cuda.max_memory_allocated(device) / _GIGA,
         "system/gpu_utilization_pct": 100.0 * allocated / total,
         "system/memory_fragmentation": 1.0 - allocated / reserved if reserved else 0.0,

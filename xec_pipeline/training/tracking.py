@@ -148,8 +148,8 @@ def open_tracker(
 def refer_to(config: MlflowConfig, run_id: str | None, name: str, paths: Iterable[Path]) -> None:
     """Log files as artifacts of a run by reference: where they are, how large, what they hold.
 
-    They are not copied; a checkpoint may have a gigabyte. The artifact is `references/<name>.json`.
-    A store that is out of order stops nothing.
+    They are not copied; a checkpoint may have a gigabyte. The artifact is `references/<name>.json`,
+    by the names of the files below their common folder. A store that is out of order stops nothing.
 
     Parameters
     ----------
@@ -163,22 +163,24 @@ def refer_to(config: MlflowConfig, run_id: str | None, name: str, paths: Iterabl
         The files.
     """
     uri = tracking_uri(config)
-    if run_id is None or uri.lower() in NO_TRACKING:
+    files = sorted(path.absolute() for path in paths)
+    if run_id is None or uri.lower() in NO_TRACKING or not files:
         return
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
+    folder = os.path.commonpath([path.parent for path in files])
     references = {
-        path.name: {
-            "path": str(path.absolute()),
+        path.relative_to(folder).as_posix(): {
+            "path": str(path),
             "bytes": path.stat().st_size,
             "content_hash": content_hash(path),
         }
-        for path in sorted(paths)
+        for path in files
     }
     try:
         MlflowClient(tracking_uri=uri).log_dict(run_id, references, f"references/{name}.json")
-    except MlflowException as error:
+    except (MlflowException, OSError) as error:
         _log.warning("MLflow did not take the references to %s: %s", name, error)
 
 

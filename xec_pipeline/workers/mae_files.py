@@ -9,6 +9,7 @@ from torch import nn
 
 from xec_pipeline.config.file_names import checkpoint_file, encoder_file, sensor_predictions_file
 from xec_pipeline.config.mae import MaeRun
+from xec_pipeline.errors import CheckpointError
 from xec_pipeline.evaluation.sensor_predictions import (
     PredictionMetadata,
     SensorBlock,
@@ -26,7 +27,7 @@ from xec_pipeline.training.stages.mae import MaeStage
 from xec_pipeline.training.transfer import encoder_checkpoint
 
 PREDICTED_EVENTS: Final = 1000
-"""The first so many validation events are predicted sensor by sensor."""
+"""The first so many of the events that validate are predicted sensor by sensor."""
 
 
 class MaeFiles:
@@ -78,7 +79,10 @@ class MaeFiles:
 
     def _is_written(self, checkpoint: Checkpoint, name: str) -> bool:
         path = self._run.run_dir / name
-        return path.exists() and load_checkpoint(path, "encoder").epoch == checkpoint.epoch
+        try:
+            return load_checkpoint(path, "encoder").epoch == checkpoint.epoch
+        except CheckpointError:
+            return False  # missing, or what stands beside it tells of other weights
 
     def _write_best(self, checkpoint: Checkpoint) -> None:
         path = self._run.run_dir / encoder_file("best")

@@ -14,9 +14,10 @@ from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.data.shards import ShardSet, ensure_shards
 from xec_pipeline.errors import ConfigError, XecError
+from xec_pipeline.training.checkpoint import Checkpoint
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.loop import FitResult, Trainer
-from xec_pipeline.training.reporting import Reporter, SilentReporter, TerminalReporter
+from xec_pipeline.training.reporting import Pace, Reporter, SilentReporter, TerminalReporter
 from xec_pipeline.training.start import GoingOn, choose_start, clear_run, files_of_training
 from xec_pipeline.training.state import is_within
 from xec_pipeline.training.tracking import Tracker, open_tracker, refer_to
@@ -58,13 +59,16 @@ class ReportReporter:
 
     def __init__(self, report: Report, names: Sequence[str]) -> None:
         self._report, self._names = report, names
+        self._pace = Pace()
 
     def progress(
         self, epoch: int, step: int, n_steps: int, *, loss: float, events_per_s: float
     ) -> None:
-        """Report a step."""
+        """Report a step, and how long the rest of the epoch will take."""
+        left = self._pace.seconds_left(epoch, step, n_steps)
+        numbers: dict[str, float | str] = {} if left is None else {"eta_s": round(left)}
         self._report.progress(
-            epoch=epoch, step=f"{step}/{n_steps}", loss=loss, events_per_s=events_per_s
+            epoch=epoch, step=f"{step}/{n_steps}", loss=loss, events_per_s=events_per_s, **numbers
         )
 
     def epoch(self, epoch: int, n_epochs: int, metrics: Mapping[str, float]) -> None:
@@ -184,7 +188,8 @@ def described(
     run: AnyRun,
     dist: DistContext,
     stage: DescribedStage,
-    origin: Mapping[str, Any] | None = None,
+    found: Found = None,
+    encoder: PretrainedEncoder | None = None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return parameters and tags for the tracker.
 
@@ -192,8 +197,8 @@ def described(
     ----------
     run, dist, stage
         What is trained.
-    origin
-        Where its pre-trained encoder came from; see `encoder_origin`.
+    found, encoder
+        Checkpoint that it goes on from, and pre-trained encoder that it begins with otherwise.
     """
     about = stage.describe()
     weights = list(stage.model.parameters())
@@ -203,6 +208,7 @@ def described(
         "trainable_params": sum(weight.numel() for weight in weights if weight.requires_grad),
         "world_size": dist.world_size,
         "n_train_events": stage.n_events,
+        "resume_state": _resume_state(run, found, encoder),
     }
     tags = {
         "run_name": run.name,
@@ -211,24 +217,54 @@ def described(
         "train_data_version": about["data"]["train"],
         "val_data_version": about["data"]["val"],
         "units": UNITS,
-        **_encoder_tags(origin or {}),
+        **_origin_tags("encoder", _encoder_source(found, encoder)),
+        **_origin_tags("resumed_from", _resumed_from(found)),
     }
     return params, tags
 
 
-def encoder_origin(found: Found, encoder: PretrainedEncoder | None) -> Mapping[str, Any] | None:
+def origin_metadata(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return which weights a training began with, as its checkpoint tells; none if at random."""
+    origins = {"encoder": checkpoint.encoder_source, "resumed_from": checkpoint.resumed_from}
+    return {
+        f"{what}_{name}": str(origin[name])
+        for what, origin in origins.items()
+        if origin is not None
+        for name in ("file", "run_name", "tensor_digest")
+        if origin.get(name) is not None
+    }
+
+
+def _resume_state(run: AnyRun, found: Found, encoder: PretrainedEncoder | None) -> str:
+    """Return in a word how a training begins."""
+    if found is not None:
+        return "weights" if found.begins_again(run) else "resumed"
+    return "new" if encoder is None else "encoder"
+
+
+def _encoder_source(found: Found, encoder: PretrainedEncoder | None) -> Mapping[str, Any] | None:
     """Return where the encoder of a training came from; None for random weights."""
     if found is not None:
         return found.checkpoint.encoder_source
     return None if encoder is None else encoder.source
 
 
-def _encoder_tags(origin: Mapping[str, Any]) -> dict[str, str]:
-    """Return the origin of an encoder as tags `encoder.<name>`; none without one."""
-    data = origin.get("data") or {}
-    plain = {name: value for name, value in origin.items() if name != "data"}
+def _resumed_from(found: Found) -> Mapping[str, Any] | None:
+    """Return the checkpoint that a training was told to go on from; None if it began by itself."""
+    if found is None:
+        return None
+    own = found.checkpoint.resumed_from
+    return own if found.is_own else found.checkpoint.origin(found.path)
+
+
+def _origin_tags(what: str, origin: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return an origin of weights as tags `<what>.<name>`; none without one."""
+    plain = {
+        name: value for name, value in (origin or {}).items() if not isinstance(value, Mapping)
+    }
+    data = (origin or {}).get("data") or {}
     plain |= {f"{name}_data_version": version for name, version in data.items()}
-    return {f"encoder.{name}": str(value) for name, value in plain.items() if value is not None}
+    return {f"{what}.{name}": str(value) for name, value in plain.items() if value is not None}
 
 
 def refer_to_files(run: AnyRun, kind: str, tracker: Tracker) -> None:

@@ -119,7 +119,7 @@ def test_equal_numbers_give_equal_bytes(counts, tmp_path):
     content = json.loads((tmp_path / "a" / "x.json").read_text())
     assert (content["is_toy"], content["n_sensors"], content["masks"]) == (True, 2400, "mc")
     assert CAPTION.detector() == "toy detector"
-    assert "N = 2400 masked sensors in 40 events   ·   2 left out   ·   masks mc" in CAPTION.text()
+    assert "N = 2400 sensors in 40 events   ·   2 left out   ·   masks mc" in CAPTION.text()
 
 
 def test_all_figures_of_a_small_file_with_times_only_where_predicted(tmp_path):

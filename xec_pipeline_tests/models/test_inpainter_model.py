@@ -251,7 +251,7 @@ def test_lists_of_hidden_places():
     assert places.ids.tolist() == [[1, 3, 4], [0, 1, 2]]
     assert places.is_hidden.tolist() == [[True] * 3, [True, False, False]]
     values = torch.arange(1.0, 7.0).view(2, 3, 1)
-    assert scattered(values, places, 5)[..., 0].tolist() == [[0, 1, 0, 2, 3], [4, 0, 0, 0, 0]]
+    assert scattered(values, places)[..., 0].tolist() == [[0, 1, 0, 2, 3], [4, 0, 0, 0, 0]]
     assert hidden_places(torch.zeros(2, 5, dtype=torch.bool)).ids.shape == (2, 1)
 
 

@@ -18,6 +18,7 @@ from xec_pipeline_tests.training.tiny_mae import fit_mae, tiny_mae_run
 
 def run_in(save_dir: Path) -> MaeRun:
     training = {"epochs": 2, "lr": 1e-3, "auto_channel_weight": True, "channel_dropout_rate": 0.1}
+    training |= {"track_mae_rmse": True, "track_metrics": True}
     return tiny_mae_run(save_dir, training=training | {"ema_decay": 0.9})
 
 

@@ -48,12 +48,14 @@ def test_gpu_memory_is_reported_as_the_contract_names_it(monkeypatch: pytest.Mon
         ("memory_reserved", 4e9),
         ("max_memory_allocated", 3e9),
         ("get_device_properties", Card),
+        ("mem_get_info", (3e9, 8e9)),
     ):
         monkeypatch.setattr(torch.cuda, name, lambda _, value=value: value)
     found = memory_metrics(torch.device("cuda"))
     assert found["system/memory_allocated_GB"] == 2
     assert found["system/memory_reserved_GB"] == 4
     assert found["system/memory_peak_GB"] == 3
+    assert found["system/gpu_memory_used_GB"] == 5
     assert found["system/gpu_utilization_pct"] == 25
     assert found["system/memory_fragmentation"] == 0.5
 

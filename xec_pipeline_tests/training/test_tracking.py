@@ -126,5 +126,36 @@ def test_without_a_run_or_with_a_lost_one_nothing_is_referred_to(
 ):
     refer_to(config, None, "training", [tmp_path / "absent.pth"])
     refer_to(MlflowConfig(tracking_uri="none"), "0" * 32, "training", [tmp_path / "absent.pth"])
-    refer_to(config, "0" * 32, "training", [])
+    refer_to(config, str(MlflowTracker(config, "demo").run_id), "training", [])
+    assert not caplog.text
+    (tmp_path / "a.pth").write_bytes(b"a")
+    refer_to(config, "0" * 32, "training", [tmp_path / "a.pth"])
     assert "MLflow did not take the references to training" in caplog.text
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart(
+    config: MlflowConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    stored = {}
+    monkeypatch.setattr(
+        MlflowClient, "log_dict", lambda _, __, content, ___: stored.update(content)
+    )
+    (tmp_path / "test").mkdir()
+    paths = [tmp_path / "table.csv", tmp_path / "test" / "table.csv"]
+    for path in paths:
+        path.write_text(str(path))
+    refer_to(config, "run", "training", paths)
+    assert [entry["path"] for entry in stored.values()] == [str(path) for path in paths]
+    assert list(stored) == ["table.csv", "test/table.csv"]
+
+
+def test_a_store_without_space_ends_no_training(
+    config: MlflowConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+):
+    def refuse(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(MlflowClient, "log_dict", refuse)
+    (tmp_path / "a.pth").write_bytes(b"a")
+    refer_to(config, "run", "training", [tmp_path / "a.pth"])
+    assert "did not take the references to training: no space left" in caplog.text

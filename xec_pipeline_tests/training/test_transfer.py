@@ -151,6 +151,19 @@ def test_what_stands_beside_a_bare_encoder_must_tell_of_its_weights(mae: Path, t
     assert read_encoder(path).source["run_name"] is None
 
 
+def test_bare_weights_of_unknown_origin_are_taken_and_that_is_told(
+    mae: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = tmp_path / "mae_encoder_epoch_12.pth"
+    torch.save(dict(read_encoder(mae).weights), path)
+    path.with_suffix(".json").write_text('{"author": "someone else"}')
+    with caplog.at_level("INFO"):
+        found = read_encoder(path)
+    assert found.digest == read_encoder(mae).digest
+    assert (found.source["run_name"], found.source["data"]) == (None, {})
+    assert "epoch_12.pth: weights alone; where they come from is not known" in caplog.text
+
+
 def test_another_network_is_refused_with_options_and_shapes(
     mae: Path, tiny_shards: ShardSet, tmp_path: Path
 ):

@@ -156,6 +156,11 @@ def test_files_lost_by_a_sudden_end_are_made_again(words: list[str], folder: Pat
         (folder / f"mae_{name}").unlink()
     assert main([*words, "--auto_resume"]) == 0
     assert names_in(folder) == whole
+    # The process died between weights and what stands beside them.
+    beside = folder / "mae_encoder_epoch_2.json"
+    beside.write_text(beside.read_text().replace('"tensor_digest": "', '"tensor_digest": "x'))
+    assert main([*words, "--auto_resume"]) == 0
+    assert load_checkpoint(folder / "mae_encoder_epoch_2.pth", "encoder").epoch == 2
 
 
 def test_kinds_share_a_folder_and_clear_only_their_own(

@@ -45,6 +45,7 @@ def inpainter_weights(
     """
     run = registered_inpainter(context.partition_key)
     upstream = named_encoder(context.instance, run)
+    resumed = resumed_metadata(context.instance, run)
     arguments = [*_config(context), "--auto_resume", "--overwrite"]
     with mlflow.run_for(context, run) as tracked:
         made = ddp.run(
@@ -55,7 +56,7 @@ def inpainter_weights(
             env=tracked.env,
         )
         made = tracked.link(made)
-    return with_origin(made, upstream, resumed_metadata(context.instance, run))
+    return with_origin(made, upstream, resumed)
 
 
 @dg.asset(

@@ -32,9 +32,10 @@ def encoder(
     and a run after an interrupted one, goes on from the last checkpoint.
     """
     run = registered_mae(context.partition_key)
+    resumed = resumed_metadata(context.instance, run)
     config = str(run_path("mae", run.name))
     arguments = ["--config", config, "--auto_resume", "--overwrite"]
     with mlflow.run_for(context, run) as tracked:
         made = ddp.run(context, "xec_pipeline.workers.train_mae", arguments, env=tracked.env)
         made = tracked.link(made)
-    return with_origin(made, None, resumed_metadata(context.instance, run))
+    return with_origin(made, None, resumed)

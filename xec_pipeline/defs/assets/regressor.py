@@ -43,6 +43,7 @@ def weights(
     """
     run = registered_regressor(context.partition_key)
     upstream = named_encoder(context.instance, run)
+    resumed = resumed_metadata(context.instance, run)
     arguments = [*_config(context), "--auto_resume", "--overwrite", "--skip_final"]
     with mlflow.run_for(context, run) as tracked:
         made = ddp.run(
@@ -53,7 +54,7 @@ def weights(
             env=tracked.env,
         )
         made = tracked.link(made)
-    return with_origin(made, upstream, resumed_metadata(context.instance, run))
+    return with_origin(made, upstream, resumed)
 
 
 @dg.asset(

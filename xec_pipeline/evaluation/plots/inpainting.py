@@ -38,7 +38,7 @@ class SensorCaption(Caption):
     def text(self) -> str:
         """Return the line: run, counts, masks, checkpoint, uncertainties."""
         parts = [f"run {self.run_name}"]
-        parts.append(f"N = {self.n_sensors} masked sensors in {self.n_events} events")
+        parts.append(f"N = {self.n_sensors} sensors in {self.n_events} events")
         if self.n_left_out:
             parts.append(f"{self.n_left_out} left out")
         parts.append(f"masks {self.mode}")
@@ -46,7 +46,7 @@ class SensorCaption(Caption):
             parts.append(f"epoch {self.meta.epoch}")
         if self.meta.model_digest:
             parts.append(f"weights {self.meta.model_digest[:8]}")
-        parts.append(f"± from {N_RESAMPLES} resamples of the events")
+        parts.append(f"± from {N_RESAMPLES} bootstraps")
         return "   ·   ".join(parts)
 
     def numbers(self) -> dict[str, Any]:

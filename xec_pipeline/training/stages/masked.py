@@ -205,6 +205,8 @@ class MaskedStage(abc.ABC):
 
         The metrics also tell of the training events of the epoch. There is no table: `predict`
         gives the predictions of single sensors.
+
+        Those of training events are left out if the epoch goes on from a file without its sums.
         """
         model.eval()
         sums = self._sums()
@@ -314,9 +316,9 @@ class MaskedStage(abc.ABC):
         return MaskedSums(self._run.model.predict_channels, self._dist.device)
 
     def _training_metrics(self) -> dict[str, float]:
-        """Return what is known of the training events of the epoch."""
+        """Return what is known of the training events; nothing if not all are in the sums."""
         totals = self._train_sums.over_ranks(self._dist)
-        if not totals.n_events:
+        if totals.n_events != self.n_events:
             return {}
         metrics = totals.losses("train/")
         if self._run.training.track_metrics:
