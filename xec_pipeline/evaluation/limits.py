@@ -96,6 +96,8 @@ def calculate_limits(
     """
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1, got {jobs}")
+    if n_events is not None and n_events < 1:
+        raise ConfigError(f"events must be at least 1, got {n_events}")
     tasks = list(_plan(files, n_events))
     n_missing = sum(max(task.n_wanted - task.n_known, 0) for task in tasks)
     with tqdm(total=n_missing, unit="event", disable=None if progress else True) as bar:

@@ -146,6 +146,8 @@ def test_pileup_and_files_of_other_origin_are_refused(tmp_path, tiny_root_file):
         calculate_limits([tiny_root_file], progress=False)
     with pytest.raises(ConfigError, match="jobs must be at least 1"):
         calculate_limits(files, jobs=0)
+    with pytest.raises(ConfigError, match="events must be at least 1"):
+        calculate_limits(files, n_events=0)
 
 
 def test_limits_beside_events_are_not_taken_for_events(calculated):
