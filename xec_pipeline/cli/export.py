@@ -72,6 +72,6 @@ def _export_inpainter(args: argparse.Namespace) -> int:
         for entry in file.parity:
             sys.stdout.write(
                 f"{file.path}: {entry.output} agrees with the checkpoint to "
-                f"{entry.largest_absolute:.1e}, {entry.largest_relative:.1e} of its scale\n"
+                f"{entry.largest_absolute:.1e}, {entry.largest_relative:.0%} of what is allowed\n"
             )
     return 0
