@@ -29,10 +29,10 @@ from xec_pipeline.evaluation.recovery import Recovery
 from xec_pipeline.evaluation.recovery_flags import add_arguments
 from xec_pipeline.reconstruction.inpainting.baselines import build_baselines
 from xec_pipeline.training.distributed import start_from_env
+from xec_pipeline.workers.entry import run_worker
 from xec_pipeline.workers.outputs import ColumnsVersion
 from xec_pipeline.workers.pipes import Report
 from xec_pipeline.workers.recovery_setup import chosen_events, hiding, mean_of, sample_path
-from xec_pipeline.workers.training import run_worker
 
 _BRIGHT: Final = 100.0
 """Counts [photons] from which relative errors say more than counting noise."""
