@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xec_pipeline.config.data import DataConfig
+from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.config.simulation import simulation_config
 from xec_pipeline.data.shards import is_shard_dir, open_shards, shard_dir_for
@@ -30,7 +31,7 @@ class RawEvents(NamedTuple):
     """Relative times [s] (N, 4760); 1e10, NaN or infinity where not measured."""
 
 
-def sample_events(run: RegressorRun, count: int) -> RawEvents:
+def sample_events(run: RegressorRun | InpainterRun, count: int) -> RawEvents:
     """Return events for a parity check.
 
     They come from the run's test or validation shards, or from the toy detector if there are none
