@@ -40,7 +40,6 @@ _V_SCALE_CM: Final = 40.0
 _LARGEST_STEP: Final = 2.0
 """Bound on the correction of a position over the depth, and of the logarithm of the depth."""
 _N_AXES: Final = 3
-_PACE: Final = 5.0
 _TINY: Final = 1e-6
 
 
@@ -62,8 +61,7 @@ class Shape(NamedTuple):
 class LearnedScale(nn.Module):
     """Positive numbers, learned as factors on what is expected of them.
 
-    Weight decay draws them to that. They change faster than other weights, because the logarithm
-    of a factor is larger than a weight.
+    Weight decay draws them to that.
     """
 
     def __init__(self, expected: Sequence[float]) -> None:
@@ -74,7 +72,7 @@ class LearnedScale(nn.Module):
 
     def forward(self) -> torch.Tensor:
         """Return the numbers."""
-        return self.expected * torch.exp(_PACE * self.change)
+        return self.expected * torch.exp(self.change)
 
 
 class LightShape(nn.Module):
