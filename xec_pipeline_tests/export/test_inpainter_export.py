@@ -42,7 +42,7 @@ EXPORTED = ("faces v2", "attention v1 split", "sensors v2", "relative v2")
 
 @pytest.fixture(scope="module")
 def events() -> RawEvents:
-    return sample_events(load_inpainter_run("inpainter-demo", NO_SHARDS), 9)
+    return sample_events(load_inpainter_run("inpainter-demo", NO_SHARDS).data, 9)
 
 
 def checkpoint_of(folder: Path, kind: str = "relative v2", **overrides: Any) -> Path:
