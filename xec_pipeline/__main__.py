@@ -16,6 +16,7 @@ COMMANDS = (
     "train",
     "validate",
     "plots",
+    "display",
     "export",
     "recover",
     "dead-study",

@@ -108,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
             if wanted.data.test_path:
                 _evaluate_test(wanted)
             _draw(wanted)
+            _display(wanted)
         if wanted.export.onnx is not None:
             _export(wanted)
     return status
@@ -167,6 +168,15 @@ def _draw(wanted: RegressorRun) -> None:
 
     write_resolution_figures(wanted.run_dir, wanted.name, tasks=wanted.tasks.active)
     write_test_figures(wanted.run_dir, wanted.name)
+
+
+def _display(wanted: RegressorRun) -> None:
+    """Draw the worst events and what the faces count for, as the worker that displays does."""
+    from xec_pipeline.training.distributed import start_from_env
+    from xec_pipeline.workers.displays import DisplayOptions, draw_displays
+    from xec_pipeline.workers.pipes import Report
+
+    draw_displays(wanted, None, DisplayOptions(), start_from_env().device, Report(rank=0))
 
 
 def _export(wanted: RegressorRun) -> None:
