@@ -16,6 +16,8 @@ _EPILOG = """\
 examples
   the first event of a folder of ROOT files:
     xec display data/toy/val --entry 0
+  the same with what a regressor says of it:
+    xec display data/toy/val --entry 0 --predictions artifacts/demo
   an event by its numbers, photons only, into a file of your choice:
     xec display /data/run430000.root --run 430000 --event 1234 --channel npho --output e1234.pdf
   what a masked autoencoder made of an event, with energy and position from the sample:
@@ -50,6 +52,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--original",
         help="ROOT files or shards that predictions were made from (default: as the file says)",
+    )
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        help="folder with predictions_*.csv of a regressor, to mark what it says of the event",
     )
     parser.add_argument(
         "--relative",
@@ -89,6 +96,7 @@ def _kind(source: str) -> str:
 
 def _data_pages(args: argparse.Namespace, wanted: "Wanted") -> tuple[list["DisplayPage"], str]:
     from xec_pipeline.evaluation.display.event import CHANNELS, event_page
+    from xec_pipeline.evaluation.display.regressed import crosses, predicted_row, task_lines
     from xec_pipeline.evaluation.display.sources import open_source, read_event
 
     for flag in ("original", "relative"):
@@ -96,7 +104,11 @@ def _data_pages(args: argparse.Namespace, wanted: "Wanted") -> tuple[list["Displ
             raise ConfigError(f"--{flag} is for predictions; {args.source} holds measured events")
     event = read_event(open_source(args.source), wanted)
     chosen = tuple(name for name in CHANNELS if args.channel in {name, "both", None})
-    return [event_page(event, chosen)], event.file_name()
+    if args.predictions is None:
+        return [event_page(event, chosen)], event.file_name()
+    row = predicted_row(args.predictions, event)
+    page = event_page(event, chosen, marks=crosses(row), further_head=tuple(task_lines(row)))
+    return [page], event.file_name()
 
 
 def _compared_pages(
@@ -106,6 +118,8 @@ def _compared_pages(
     from xec_pipeline.evaluation.display.predicted import read_inpainter_event, read_mae_event
 
     read = read_mae_event if kind == "mae" else read_inpainter_event
+    if args.predictions is not None:
+        raise ConfigError("--predictions is for measured events, and the source holds predictions")
     comparison: Comparison = read(Path(args.source), wanted, args.original)
     asked = {"both": ("npho", "time"), None: comparison.channels}.get(args.channel, (args.channel,))
     pages = [comparison_page(comparison, name, relative=args.relative) for name in asked]

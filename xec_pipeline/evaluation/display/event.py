@@ -109,12 +109,25 @@ def event_page(
     event: DisplayEvent,
     channels: tuple[Channel, ...] = CHANNELS,
     *,
-    time_from_photons: float = TIME_FROM_PHOTONS,
+    marks: tuple[Mark, ...] | None = None,
+    further_head: tuple[str, ...] = (),
 ) -> DisplayPage:
-    """Return the page of an event: photons above, times below."""
-    nets = event_nets(event, event.marks(), time_from_photons)
+    """Return the page of an event: photons above, times below.
+
+    Parameters
+    ----------
+    event
+        What is shown.
+    channels
+        Photons, times or both.
+    marks
+        Points instead of those that the event knows.
+    further_head
+        Lines below the title.
+    """
+    nets = event_nets(event, event.marks() if marks is None else marks)
     return DisplayPage(
-        head=(event.title(),),
+        head=(event.title(), *further_head),
         rows=tuple((nets[channel],) for channel in channels),
         foot=f"{event.source}   ·   entry {event.entry}",
         is_toy=event.is_toy,
@@ -126,6 +139,7 @@ def event_nets(
 ) -> dict[Channel, NetContent]:
     """Return the nets of photons and of times."""
     is_dead, times = event.is_dead, event.usable_times_ns(time_from_photons)
+    total = number(float(np.nansum(event.npho)))
     return {
         "npho": NetContent(
             title="Photons",
@@ -133,7 +147,7 @@ def event_nets(
             is_dead=is_dead,
             scale=photon_scale(event.npho),
             marks=marks,
-            note=f"sum of {int((~is_dead).sum())} sensors: {number(float(np.nansum(event.npho)))} photons",
+            note=f"sum of {int((~is_dead).sum())} sensors: {total} photons",
         ),
         "time": NetContent(
             title="Time",

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 
 from xec_pipeline.config.file_names import worst_event_file
 from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.errors import DataError
-from xec_pipeline.evaluation.display.draw import PREDICTED, TRUTH, Mark
-from xec_pipeline.evaluation.display.event import DisplayEvent, Vector, event_nets, vector_text
+from xec_pipeline.evaluation.display.event import DisplayEvent, event_nets, vector_text
 from xec_pipeline.evaluation.display.page import DisplayPage, write_display
+from xec_pipeline.evaluation.display.regressed import crosses, task_lines, true_values
 from xec_pipeline.evaluation.display.sources import ShardSource, Wanted, read_event
 from xec_pipeline.evaluation.display.worst import SCORE_TEXT, Scored, score_events, worst
 from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta, write_json
@@ -92,16 +91,15 @@ def worst_page(
 ) -> DisplayPage:
     """Return the page of one event: photons above, times below."""
     values = {str(name): value for name, value in scored.table.iloc[row].items()}
-    shown = replace(event, **_truth(values))
-    nets = event_nets(shown, _marks(values), time_from_photons)
+    shown = replace(event, **true_values(values))
+    nets = event_nets(shown, crosses(values), time_from_photons)
     score = scored.score[row]
     head = [f"Worst #{rank}  |  {event.name()}  |  Score: {_score_text(score)}"]
     if math.isfinite(shown.energy_mev):
         head[0] += f"  |  E_true = {shown.energy_mev:.2f} MeV"
     if np.isfinite(shown.uvw_cm).all():
         head[0] += f"  |  FI = {vector_text(shown.uvw_cm)} cm"
-    texts = _task_texts(values)
-    head += ["      ".join(texts[i : i + 2]) for i in range(0, len(texts), 2)]
+    head += task_lines(values)
     return DisplayPage(
         head=tuple(head),
         rows=((nets["npho"],), (nets["time"],)),
@@ -125,57 +123,12 @@ def _require_same_sample(meta: PredictionMeta, shards: ShardSet, run_dir: Path) 
         )
 
 
-def _truth(values: dict[str, Any]) -> dict[str, Any]:
-    """Return energy and first interaction of the tables, where they are there."""
-    found: dict[str, Any] = {}
-    if pd.notna(values.get("true_energy")):
-        found["energy_mev"] = float(values["true_energy"])
-    if pd.notna(values.get("true_u")):
-        found["uvw_cm"] = _vector(values, "true")
-    return found
-
-
-def _vector(values: dict[str, Any], side: str) -> Vector:
-    u, v, w = (float(values.get(f"{side}_{name}", np.nan)) for name in ("u", "v", "w"))
-    return u, v, w
-
-
-def _marks(values: dict[str, Any]) -> tuple[Mark, ...]:
-    truth, predicted = _vector(values, "true"), _vector(values, "pred")
-    marks = (
-        Mark(label="true first interaction", uvw_cm=truth, colour=TRUTH, marker="+"),
-        Mark(label="predicted", uvw_cm=predicted, colour=PREDICTED, marker="x"),
-    )
-    return tuple(mark for mark in marks if mark.is_known)
-
-
 def _score_text(score: float) -> str:
     return (
         f"{_SCALE * score:.0f} (\N{MULTIPLICATION SIGN}1000)"
         if math.isfinite(score)
         else "not finite"
     )
-
-
-def _task_texts(values: dict[str, Any]) -> list[str]:
-    """Return prediction and truth of each task, as far as it was predicted."""
-    pairs = (
-        ("Energy", ("energy",), ".2f", "MeV"),
-        ("Time", ("timing",), ".3f", "ns"),
-        ("Position", ("u", "v", "w"), ".2f", "cm"),
-        ("Angle", ("theta", "phi"), ".2f", "deg"),
-    )
-    texts = []
-    for name, quantities, form, unit in pairs:
-        if any(f"pred_{quantity}" in values for quantity in quantities):
-            pred, true = (
-                ", ".join(f"{values.get(f'{side}_{q}', math.nan):{form}}" for q in quantities)
-                for side in ("pred", "true")
-            )
-            if len(quantities) > 1:
-                pred, true = f"({pred})", f"({true})"
-            texts.append(f"{name}: pred {pred}, true {true} {unit}")
-    return texts
 
 
 def _foot(scored: Scored, meta: PredictionMeta) -> str:
