@@ -1,4 +1,5 @@
 import argparse
+import functools
 
 import pytest
 import yaml
@@ -7,6 +8,7 @@ from xec_pipeline.cli import train
 from xec_pipeline.config.flags import arguments_from
 from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.errors import ConfigError
+from xec_pipeline.workers import displays
 from xec_pipeline_tests.training.tiny import tiny_tree
 
 
@@ -43,7 +45,11 @@ def test_several_ranks_are_started_by_torchrun_with_the_same_flags(monkeypatch):
     assert {"--batch_size=16", "--overwrite=true", "--auto_resume=false"} <= set(command)
 
 
-def test_a_run_leaves_figures_of_test_events_and_a_checked_export(tiny_shards, tmp_path):
+def test_a_run_leaves_figures_of_test_events_and_a_checked_export(
+    tiny_shards, tmp_path, monkeypatch
+):
+    few = functools.partial(displays.DisplayOptions, n_worst=1, n_events=10)
+    monkeypatch.setattr(displays, "DisplayOptions", few)
     tree = tiny_tree(tmp_path / "artifacts")
     tree["data"] |= {f"{name}_path": str(tiny_shards.path) for name in ("train", "val", "test")}
     tree["training"]["epochs"] = 1
@@ -54,6 +60,8 @@ def test_a_run_leaves_figures_of_test_events_and_a_checked_export(tiny_shards, t
     for folder in (run_dir, run_dir / "test"):
         assert (folder / "predictions_energy_tiny.csv").is_file()
         assert (folder / "resolution_energy_tiny.pdf").is_file()
+        assert (folder / "worst_events" / "worst_01_tiny.pdf").is_file()
+    assert (run_dir / "face_weights_tiny.pdf").is_file()
     assert (run_dir / "model_raw.onnx").is_file()
 
 

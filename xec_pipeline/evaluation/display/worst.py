@@ -77,16 +77,16 @@ def score_events(tables: Mapping[str, PredictionTable]) -> Scored:
     widths, unscaled = {}, []
     for quantity in [quantity for task in tables for quantity in TASK_QUANTITIES[task]]:
         residuals = column(table, f"residual_{quantity}")
+        pulls = np.where(np.isinf(residuals), np.inf, 0.0)
         width = _width(residuals)
         if width is None:
             unscaled.append(quantity)
         else:
             widths[quantity] = width
-        pulls = residuals / (width or np.inf)
-        has_truth = ~np.isnan(residuals)
-        pulls[np.isinf(residuals)] = np.inf
-        squares[has_truth] += pulls[has_truth] ** 2
-        counts[has_truth] += width is not None
+            known = np.isfinite(residuals)
+            pulls[known] = residuals[known] / width
+            counts += ~np.isnan(residuals)
+        squares += pulls**2
     score = np.sqrt(squares / np.maximum(counts, 1))
     return Scored(table=table, score=score, widths=widths, unscaled=tuple(unscaled))
 

@@ -152,12 +152,7 @@ def _make_room(ax: Axes, permutation: Permutation) -> None:
 
 def _numbers(weights: Weights, permutation: Permutation, caption: Caption) -> dict[str, Any]:
     return {
-        "run": caption.run_name,
-        "sample": caption.meta.sample,
-        "is_toy": caption.meta.is_toy,
-        "data_version": caption.meta.data_version,
-        "model_digest": caption.meta.model_digest,
-        "git_revision": caption.meta.git_revision,
+        **caption.numbers(),
         "mean_abs_weight_of_first_layer": {task: dict(by) for task, by in weights.items()},
         "permutation": {
             "n_events": permutation.n_events,

@@ -65,8 +65,8 @@ def write_mae(path, sample, keys, channels=("npho", "time")):
     return write_mae_predictions(path, [block], metadata)
 
 
-def write_inpainter(path, sample, keys, **changes):
-    npho, _, masked, pred = sample
+def write_inpainter(path, values, keys, **changes):
+    npho, _, masked, pred = values
     scheme, is_dead = Normalization(SCHEME), ~np.isfinite(npho)
     event, sensor = np.nonzero(masked | is_dead)
     true = npho[event, sensor]
