@@ -17,6 +17,8 @@ COMMANDS = (
     "validate",
     "plots",
     "display",
+    "analyze",
+    "limits",
     "export",
     "recover",
     "dead-study",

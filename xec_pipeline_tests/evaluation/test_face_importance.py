@@ -80,7 +80,7 @@ def test_every_event_gets_a_foreign_face_of_the_chosen_ones(events):
             seen.append((batch.index_B.numpy(), batch.npho_BS.numpy(), batch.time_ns_BS.numpy()))
             return super().__call__(batch)
 
-    done = []
+    done: list[int] = []
     permute_faces(Watching(), events, n_events=20, device=CPU, on_progress=done.append)
     assert len(seen) == 7
     assert done == [20 * k for k in range(1, 8)]
@@ -126,8 +126,8 @@ def test_weights_by_the_names_of_the_tokens(tmp_path, model, names):
     width = regressor.backbone.width
     with torch.no_grad():
         for head in regressor.heads.values():
-            head[0].weight.fill_(-0.5)
-        regressor.heads["energy"][0].weight[:, width : 2 * width] = 2.0
+            next(head.parameters()).fill_(-0.5)
+        next(regressor.heads["energy"].parameters())[:, width : 2 * width] = 2.0
     weights = token_weights(regressor)
     assert set(weights) == {"angle", "energy", "timing", "uvwFI"}
     assert tuple(weights["timing"]) == names

@@ -72,6 +72,19 @@ class Caption:
         parts.append(f"commit {(self.meta.git_revision or 'not stated')[:12]}")
         return "   ·   ".join(parts)
 
+    def numbers(self) -> dict[str, Any]:
+        """Return what the JSON beside the figure says of the origin of its numbers."""
+        return {
+            "run": self.run_name,
+            "sample": self.meta.sample,
+            "is_toy": self.meta.is_toy,
+            "data_version": self.meta.data_version,
+            "model_digest": self.meta.model_digest,
+            "git_revision": self.meta.git_revision,
+            "n_events": self.n_events,
+            "n_left_out": self.n_left_out,
+        }
+
     def detector(self) -> str:
         """Return what the events come from, if it must be said."""
         return "toy detector" if self.meta.is_toy else ""

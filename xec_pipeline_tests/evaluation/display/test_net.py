@@ -54,8 +54,7 @@ def test_order_of_the_faces():
         assert one.right < other.left
     assert face_box(Face.TOP).bottom > face_box(Face.INNER).top
     assert face_box(Face.BOTTOM).top < face_box(Face.INNER).bottom
-    for one, other in itertools.combinations(Face, 2):
-        a, b = face_box(one), face_box(other)
+    for a, b in itertools.combinations(map(face_box, Face), 2):
         assert a.right < b.left or b.right < a.left or a.top < b.bottom or b.top < a.bottom
 
 
