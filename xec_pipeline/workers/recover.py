@@ -94,7 +94,7 @@ def recover(
     recovery, pattern = _recovery(network, run, args.mode, path)
     out = args.output or run.run_dir / recovered_file(args.mode, run.name)
     started, rows = time.perf_counter(), _Rows(recovery, run.data.batch_size, report)
-    write_masked_table(out, rows, _metadata(recovery, run, args.mode, pattern))
+    write_masked_table(out, rows, _metadata(recovery, run, args.mode, pattern, path))
     seconds = time.perf_counter() - started
     report.log(
         f"{out}: {rows.n_rows} sensors of {len(recovery.events)} events of {path}, "
@@ -134,7 +134,9 @@ def _recovery(
     return recovery, pattern
 
 
-def _metadata(recovery: Recovery, run: InpainterRun, mode: str, pattern: str) -> MaskedMetadata:
+def _metadata(
+    recovery: Recovery, run: InpainterRun, mode: str, pattern: str, sample: str
+) -> MaskedMetadata:
     network = recovery.network
     return MaskedMetadata(
         predict_channels=network.features,
@@ -148,6 +150,7 @@ def _metadata(recovery: Recovery, run: InpainterRun, mode: str, pattern: str) ->
         baselines=run.validation.baselines,
         dead_pattern=pattern,
         n_events=len(recovery.events),
+        sample=sample,
     )
 
 
