@@ -12,7 +12,7 @@ from xec_pipeline.defs.retries import figure_retries
 
 @dg.asset(
     key=keys.FIGURES,
-    deps=[keys.PREDICTIONS],
+    deps=[keys.PREDICTIONS, keys.BASELINES],
     partitions_def=run_partitions,
     group_name="regressor",
     kinds={"pdf", "matplotlib"},
@@ -22,7 +22,10 @@ from xec_pipeline.defs.retries import figure_retries
     automation_condition=on_changed_data_or_code(),
 )
 def resolution_pdf(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
-    """Resolution figures in MeV, ps, mm, deg; beside each a JSON file with the numbers drawn."""
+    """Resolution figures in MeV, ps, mm, deg, with the conventional reconstruction in the profiles.
+
+    Beside each stands a JSON file with the numbers drawn.
+    """
     return ddp.run(context, "xec_pipeline.workers.figures", _run_folder(context), profile="cpu")
 
 
@@ -40,7 +43,7 @@ def resolution_pdf(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.Mater
 def resolution_table(
     context: dg.AssetExecutionContext, ddp: TorchDDP
 ) -> dg.MaterializeResult[None]:
-    """68 % half widths at the signal energy: model, training mean, charge-weighted sums."""
+    """68 % half widths at the signal energy: model, and three methods without a network."""
     arguments = [*_run_folder(context), "--table"]
     return ddp.run(context, "xec_pipeline.workers.figures", arguments, profile="cpu")
 
