@@ -16,6 +16,8 @@ COMMANDS = (
     "train",
     "validate",
     "plots",
+    "analyze",
+    "limits",
     "export",
     "recover",
     "dead-study",

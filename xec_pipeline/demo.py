@@ -19,6 +19,7 @@ import dagster as dg
 
 from xec_pipeline.config.datasets import dataset_key
 from xec_pipeline.config.file_names import ANALYSIS_FOLDER, dead_study_file
+from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.registry import (
     registered_inpainter,
     registered_mae,
@@ -42,8 +43,10 @@ WORKSPACE: Final = Path("workspace.yaml")
 
 
 class Toy(NamedTuple):
-    """A toy data set: number of events, energy or range [MeV], seed, first run number; and whether
-    it holds the mean light, which tells recovered sensors from counting noise."""
+    """A toy data set: number of events, energy or range [MeV], seed, first run number.
+
+    With `truth_light` it holds the mean light, without the counting noise of the sensors.
+    """
 
     events: int
     energy_mev: str
@@ -143,12 +146,8 @@ def observe(instance: dg.DagsterInstance) -> None:
 
 def dataset_paths(runs: Sequence[RegressorRun]) -> list[str]:
     """Return the datasets of `runs`, of their masked autoencoders and of inpainters, once each."""
-    inpainters = [registered_inpainter(name) for name in INPAINTERS]
-    paths = [
-        path
-        for run in (*runs, *inpainters)
-        for path in (*training_paths(run), *evaluation_paths(run))
-    ]
+    named: list[RegressorRun | InpainterRun] = [*runs, *map(registered_inpainter, INPAINTERS)]
+    paths = [path for run in named for path in (*training_paths(run), *evaluation_paths(run))]
     for name in _maes(runs):
         paths += training_paths(registered_mae(name))
     return list(dict.fromkeys(paths))

@@ -35,7 +35,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--kind",
         required=True,
-        choices=("regressor", "mae", "encoder"),
+        choices=("regressor", "mae", "inpainter", "encoder"),
         help="what to make; an encoder can also be cut out of an MAE checkpoint",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="NEW.pth", help="file to write")

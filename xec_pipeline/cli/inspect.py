@@ -120,7 +120,7 @@ def _folder(path: Path) -> Lines:
 def _root_file(path: Path) -> Lines:
     from xec_pipeline.data.requirements import possible_tasks
     from xec_pipeline.data.root_io import open_tree, read_provenance_tree
-    from xec_pipeline.data.schema import BRANCHES
+    from xec_pipeline.data.schema import BRANCHES, LIMIT_BRANCHES
 
     provenance = read_provenance_tree(path)
     with open_tree(path) as tree:
@@ -136,7 +136,7 @@ def _root_file(path: Path) -> Lines:
     yield from _pairs(f"ROOT file {path}", facts)
     described = []
     for name, kind in rows:
-        known = BRANCHES.get(name)
+        known = BRANCHES.get(name) or LIMIT_BRANCHES.get(name)
         meaning = (known.unit, known.meaning) if known else ("", "(not used)")
         described.append((name, kind, *meaning))
     yield from _table("Branches", ("name", "type", "unit", "meaning"), described)

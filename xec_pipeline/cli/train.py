@@ -163,10 +163,16 @@ def _evaluate_test(wanted: RegressorRun) -> None:
 
 
 def _draw(wanted: RegressorRun) -> None:
+    """Draw the figures and tell the training's MLflow run where they are."""
     from xec_pipeline.evaluation.report import write_resolution_figures, write_test_figures
+    from xec_pipeline.training.checkpoint import load_checkpoint
+    from xec_pipeline.training.tracking import refer_to
 
-    write_resolution_figures(wanted.run_dir, wanted.name, tasks=wanted.tasks.active)
-    write_test_figures(wanted.run_dir, wanted.name)
+    figures = write_resolution_figures(wanted.run_dir, wanted.name, tasks=wanted.tasks.active)
+    of_test = write_test_figures(wanted.run_dir, wanted.name)
+    trained = load_checkpoint(wanted.run_dir / checkpoint_file("regressor", "last"))
+    paths = [*figures.values(), *of_test.values()]
+    refer_to(wanted.mlflow, trained.mlflow_run_id, "resolution_pdf", paths)
 
 
 def _export(wanted: RegressorRun) -> None:

@@ -22,8 +22,16 @@ def checkpoint_file(kind: str, which: str) -> str:
 
 
 def encoder_file(which: str) -> str:
-    """Return the name of the encoder cut out of an MAE: `best`, `epoch_{n}`, or `*`."""
+    """Return the name of the encoder cut out of an MAE: `best`, `epoch_{n}`, or `*`.
+
+    Those of epochs hold weights alone, for any program; the best one is a checkpoint.
+    """
     return f"mae_encoder_{which}.pth"
+
+
+def encoder_sidecar(which: str) -> str:
+    """Return the name of the file that tells where an encoder comes from; see `encoder_file`."""
+    return f"mae_encoder_{which}.json"
 
 
 def sensor_predictions_file(epoch: int | str) -> str:

@@ -107,8 +107,11 @@ def modernized(tree: Mapping[str, Any], kind: Kind, label: str) -> Tree:
         if the whole file is of the earlier system, what meant something else is translated.
         Unknown keys are still there, for the reader to refuse.
     """
-    is_earlier = is_of_earlier_system(tree, kind)
-    new = copy.deepcopy(dict(tree))
+    new = {
+        name: {} if value is None and name in _sections(kind) else copy.deepcopy(value)
+        for name, value in tree.items()
+    }
+    is_earlier = is_of_earlier_system(new, kind)
     for old, reason in _WITHOUT_EFFECT[kind].items():
         if _has(new, old):
             _pop(new, old)
@@ -116,6 +119,7 @@ def modernized(tree: Mapping[str, Any], kind: Kind, label: str) -> Tree:
     for old, place in _MOVED[kind].items():
         if _has(new, old):
             _move(new, old, place, label)
+    _switch_off_average(new, label)
     for translate in _TRANSLATIONS[kind] if is_earlier else ():
         translate(new, label)
     return new
@@ -127,17 +131,29 @@ def is_of_earlier_system(tree: Mapping[str, Any], kind: Kind) -> bool:
     That system wrote every key it missed into the file, so its files have all sections; and they
     have none of the keys that came later.
     """
-    own = _OWN_KEYS[kind]
-    known = {
-        section: {*_KEYS.get(section, "").split(), *own.get(section, "").split()}
-        for section in _KEYS.keys() | own.keys()
-    }
+    known = _sections(kind)
     present = {name: value for name, value in tree.items() if name != "loss_balance"}
     # Two sections came late to the earlier system as well.
     return known.keys() - {"distributed", "reweighting"} <= present.keys() and all(
         isinstance(value, dict) and value.keys() <= known.get(name, set())
         for name, value in present.items()
     )
+
+
+def _sections(kind: Kind) -> dict[str, set[str]]:
+    """Return the keys of the earlier system by section."""
+    own = _OWN_KEYS[kind]
+    return {
+        section: {*_KEYS.get(section, "").split(), *own.get(section, "").split()}
+        for section in _KEYS.keys() | own.keys()
+    }
+
+
+def _switch_off_average(tree: Tree, label: str) -> None:
+    """Take a decay of 0, which meant no averaged weights, as null."""
+    if _has(tree, "training.ema_decay") and _number(tree["training"]["ema_decay"]) == 0:
+        tree["training"]["ema_decay"] = None
+        _log.info("%s: training.ema_decay 0 is taken as null: no averaged weights", label)
 
 
 def _use_own_chunksize(tree: Tree, label: str) -> None:

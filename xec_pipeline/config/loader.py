@@ -138,12 +138,14 @@ def _preset_path(name: str) -> Path:
 
 
 def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the options of `top`; an empty section of `top` changes nothing."""
     merged = dict(base)
     for key, value in top.items():
         below = merged.get(key)
-        merged[key] = (
-            _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-        )
+        if isinstance(below, dict) and (value is None or isinstance(value, dict)):
+            merged[key] = _merge(below, value or {})
+        else:
+            merged[key] = value
     return merged
 
 

@@ -8,6 +8,8 @@ from typing import Final
 from xec_pipeline.errors import CorruptFileError, DataError, did_you_mean
 
 _BIG_FILE_VERSION: Final = 1_000_000
+LIMITS_SUFFIX: Final = "_limits"
+"""Behind the name of a file of events: the file of their physical limits; see `limit_files`."""
 
 
 def find_root_files(source: str | Path) -> list[Path]:
@@ -16,7 +18,8 @@ def find_root_files(source: str | Path) -> list[Path]:
     Parameters
     ----------
     source
-        A file, a folder (its own `*.root` files) or a glob pattern.
+        A file, a folder (its own `*.root` files) or a glob pattern. Limits that stand beside
+        their events, `<name>_limits.root`, are found by their own name only.
 
     Raises
     ------
@@ -30,7 +33,7 @@ def find_root_files(source: str | Path) -> list[Path]:
         return _files_in(path)
     if glob.has_magic(str(source)):
         found = sorted(Path(name) for name in glob.glob(str(source), recursive=True))  # noqa: PTH207 - absolute patterns
-        files = [item for item in found if item.is_file()]
+        files = [item for item in found if item.is_file() and not _holds_limits(item)]
         if not files:
             raise DataError(f"{source}: no file matches this pattern")
         return files
@@ -39,7 +42,8 @@ def find_root_files(source: str | Path) -> list[Path]:
 
 def _files_in(folder: Path) -> list[Path]:
     # Names with a leading dot are files that another process is still writing.
-    files = sorted(item for item in folder.glob("*.root") if not item.name.startswith("."))
+    present = sorted(item for item in folder.glob("*.root") if not item.name.startswith("."))
+    files = [item for item in present if not _holds_limits(item)]
     if files:
         return files
     below = sorted({item.parent for item in folder.glob("*/*.root")})
@@ -47,6 +51,11 @@ def _files_in(folder: Path) -> list[Path]:
     hint = f"; its folders {', '.join(map(str, below[:3]))} hold some" if below else ""
     content = f"it holds {', '.join(others[:5])}" if others else "it is empty"
     raise DataError(f"{folder}: expected *.root files, but {content}{hint}")
+
+
+def _holds_limits(path: Path) -> bool:
+    events = path.with_name(path.name.replace(f"{LIMITS_SUFFIX}.root", ".root"))
+    return events != path and events.is_file()
 
 
 def check_exists(path: Path) -> None:

@@ -21,7 +21,7 @@ NPHE_FOR_TIME: Final = 50.0
 PHOTONS_PER_NPHE: Final = 1 / 0.12
 """Photons per photo-electron (12 % detection efficiency), for files without `nphe`."""
 
-Group = Literal["identity", "sensor", "derived", "reconstruction", "truth", "calibration"]
+Group = Literal["identity", "sensor", "derived", "reconstruction", "truth", "calibration", "limit"]
 _PER_SENSOR: Final = (N_SENSORS,)
 
 
@@ -180,6 +180,19 @@ def _calibration() -> Iterator[Branch]:
         )
 
 
+def _limit() -> Iterator[Branch]:
+    yield from _identity()
+    yield _float("lim_E", (), "GeV", "limit of the photon energy", "limit")
+    for name in ("u", "v", "w"):
+        yield _float(f"lim_{name}", (), "cm", f"limit of {name} of the first interaction", "limit")
+    yield _float("lim_t", (), "ns", "limit of the time of the first interaction", "limit")
+    yield _float("lim_t_emission", (), "ns", "limit of the emission time, vertex unseen", "limit")
+    for name in ("theta", "phi"):
+        yield _float(f"lim_{name}", (), "deg", f"limit of {name} of emiVec", "limit")
+    yield _float("w", (), "cm", "true depth, as uvwTruth", "limit")
+    yield _float("t_FI", (), "ns", "true time of the first interaction", "limit")
+
+
 def _float(name: str, shape: tuple[int, ...], unit: str, meaning: str, group: Group) -> Branch:
     return Branch(
         name=name,
@@ -200,3 +213,6 @@ COLUMN_BRANCHES: Final = tuple(b.name for b in BRANCHES.values() if not b.is_per
 """Branches kept as columns of the shards: everything that is not per sensor."""
 TRUTH_COLUMNS: Final = tuple(b.name for b in BRANCHES.values() if b.group == "truth")
 """Columns that hold the answer."""
+LIMIT_BRANCHES: Final[dict[str, Branch]] = {branch.name: branch for branch in _limit()}
+"""Branches of the tree `limits` in a file of its own, one entry per event: one standard deviation
+that no method can resolve better; see `data.limit_files`."""

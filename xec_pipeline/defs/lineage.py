@@ -1,11 +1,15 @@
-"""Which encoder a regressor begins with: as Dagster recorded it, not as the folder looks."""
+"""Which weights a training begins with: as Dagster recorded them, not as the folder looks."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import dagster as dg
 
-from xec_pipeline.config.registry import registered_mae
+from xec_pipeline.config.origin import encoder_by_name, resumed_run
+from xec_pipeline.config.pretrained import PretrainedRun
+from xec_pipeline.config.registry import RunKind, registered_mae
+from xec_pipeline.config.run_base import Run
 from xec_pipeline.defs import keys
 
 
@@ -47,9 +51,21 @@ class UpstreamEncoder:
             "upstream_mae_page": dg.MetadataValue.url(page),
         }
 
-    def beside(self, made: dg.MaterializeResult[None]) -> dg.MaterializeResult[None]:
-        """Return what was made from this encoder with its metadata added."""
-        return made._replace(metadata={**(made.metadata or {}), **self.metadata()})
+
+def with_origin(
+    made: dg.MaterializeResult[None],
+    upstream: UpstreamEncoder | None,
+    resumed: Mapping[str, dg.MetadataValue[Any]],
+) -> dg.MaterializeResult[None]:
+    """Return trained weights with what is said about those that they began with."""
+    told = {**(upstream.metadata() if upstream else {}), **resumed}
+    return made._replace(metadata={**(made.metadata or {}), **told}) if told else made
+
+
+def named_encoder(instance: dg.DagsterInstance, run: PretrainedRun) -> UpstreamEncoder | None:
+    """Return the encoder that a run begins with by its line `mae`; None if there is none."""
+    mae = encoder_by_name(run)
+    return upstream_encoder(instance, mae) if mae is not None else None
 
 
 def upstream_encoder(instance: dg.DagsterInstance, mae: str) -> UpstreamEncoder:
@@ -60,18 +76,60 @@ def upstream_encoder(instance: dg.DagsterInstance, mae: str) -> UpstreamEncoder:
     dagster.Failure
         If it was never made.
     """
-    wanted = dg.AssetRecordsFilter(asset_key=keys.ENCODER, asset_partitions=[mae])
-    records = instance.fetch_materializations(wanted, limit=1).records
-    made = records[0].event_log_entry.asset_materialization if records else None
-    if made is None:
+    found = latest_of(instance, keys.ENCODER, mae)
+    if found is None:
         name = keys.ENCODER.to_user_string()
         raise dg.Failure(
             f"{name} [{mae}] was never materialized; make it first", allow_retries=False
         )
+    made, dagster_run_id = found
     path = made.metadata.get("encoder")
     return UpstreamEncoder(
         mae=mae,
         path=str(path.value if path else registered_mae(mae).encoder_path.absolute()),
         data_version=(made.tags or {})[keys.VERSION_TAG],
-        dagster_run_id=records[0].run_id,
+        dagster_run_id=dagster_run_id,
     )
+
+
+_WEIGHTS: Final[Mapping[RunKind, dg.AssetKey]] = {
+    "mae": keys.ENCODER,
+    "regressor": keys.WEIGHTS,
+    "inpainter": keys.INPAINTER,
+}
+
+
+def resumed_metadata(instance: dg.DagsterInstance, run: Run) -> dict[str, dg.MetadataValue[Any]]:
+    """Return what is said of the registered run whose checkpoint a training was told to resume.
+
+    An asset cannot depend on another partition of itself, so this is told beside the weights. Ask
+    before the training begins, because that run may be made again meanwhile. The version is that of
+    its best weights; the worker tells that of the very file as `resumed_from_tensor_digest`, or
+    `encoder_tensor_digest`.
+    """
+    origin = resumed_run(run)
+    if origin is None:
+        return {}
+    key = _WEIGHTS[origin.kind]
+    told: dict[str, dg.MetadataValue[Any]] = {
+        "resumed_from_run": dg.MetadataValue.text(origin.name),
+        "resumed_from_file": dg.MetadataValue.text(str(run.checkpoint.resume_from)),
+        "resumed_from_asset": dg.MetadataValue.asset(key),
+    }
+    made = latest_of(instance, key, origin.name)
+    if made is not None:
+        event, dagster_run_id = made
+        version = (event.tags or {}).get(keys.VERSION_TAG, "")
+        told["resumed_from_data_version"] = dg.MetadataValue.text(version)
+        told["resumed_from_dagster_run"] = dg.MetadataValue.dagster_run(dagster_run_id)
+    return told
+
+
+def latest_of(
+    instance: dg.DagsterInstance, key: dg.AssetKey, partition: str
+) -> tuple[dg.AssetMaterialization, str] | None:
+    """Return the latest materialization of a partition and the Dagster run that made it."""
+    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition])
+    records = instance.fetch_materializations(wanted, limit=1).records
+    made = records[0].event_log_entry.asset_materialization if records else None
+    return None if made is None else (made, records[0].run_id)

@@ -14,6 +14,7 @@ import dagster as dg
 from xec_pipeline.config.datasets import dataset_key
 from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.mae import MaeRun
+from xec_pipeline.config.origin import encoder_run
 from xec_pipeline.config.registry import (
     RunKind,
     registered_inpainter,
@@ -136,12 +137,12 @@ datasets_of_evaluation = _mapping({name: evaluation_paths(run) for name, run in 
 datasets_of_run = _mapping(
     {name: [*training_paths(run), *evaluation_paths(run)] for name, run in _RUNS.items()}
 )
-encoder_of_run = _named("mae", {name: run.mae for name, run in _RUNS.items()})
+encoder_of_run = _named("mae", {name: encoder_run(run) for name, run in _RUNS.items()})
 
 inpainter_partitions = dg.StaticPartitionsDefinition(run_names("inpainter"))
 datasets_of_inpainter = _mapping({name: training_paths(run) for name, run in _INPAINTERS.items()})
 datasets_of_recovery = _mapping({name: recovery_paths(run) for name, run in _INPAINTERS.items()})
-encoder_of_inpainter = _named("mae", {name: run.mae for name, run in _INPAINTERS.items()})
+encoder_of_inpainter = _named("mae", {name: encoder_run(run) for name, run in _INPAINTERS.items()})
 regressor_of_inpainter = _named(
     "regressor", {name: run.validation.regressor for name, run in _INPAINTERS.items()}
 )

@@ -251,6 +251,38 @@ def far_field_fraction(
     return fraction
 
 
+def far_field_fraction_and_gradient(
+    distance_sq_cm2: FloatArray,
+    height_cm: FloatArray,
+    *,
+    area_cm2: float | FloatArray,
+    second_moment_cm2: float | FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Return `far_field_fraction` and its derivatives.
+
+    Parameters
+    ----------
+    distance_sq_cm2, height_cm, area_cm2, second_moment_cm2
+        As in `far_field_fraction`.
+
+    Returns
+    -------
+    fraction, gradient
+        Shapes (...) and (2, ...): derivatives by the squared distance [1/cm2] and by the height
+        [1/cm]. All are 0 where the height is not positive.
+    """
+    visible = height_cm > 0
+    # A stand-in height keeps the points behind the window finite; they are set to 0 at the end.
+    h, q, m = np.where(visible, height_cm, 1.0), distance_sq_cm2, second_moment_cm2
+    fraction = far_field_fraction(q, h, area_cm2=area_cm2, second_moment_cm2=m)
+    tilt = m * h**2 / q**2
+    top, below = 1 + 4.5 * (m / q - tilt), 1 + 3 * tilt
+    by_distance = -1.5 / q + (9 * tilt - 4.5 * m / q) / (q * top) + 6 * tilt / (q * below)
+    by_height = 1 / h - tilt / h * (9 / top + 6 / below)
+    gradient = fraction * np.stack([by_distance, by_height])
+    return np.where(visible, fraction, 0.0), np.where(visible, gradient, 0.0)
+
+
 def _edge_signs(count: int) -> FloatArray:
     return np.where(np.arange(count) % 2, 1.0, -1.0)
 

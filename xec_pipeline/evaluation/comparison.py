@@ -1,6 +1,5 @@
 """The table of resolutions: the network beside what can be had without one."""
 
-import csv
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -9,10 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from xec_pipeline.atomic import replacing
 from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.beside import CONVENTIONAL
-from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta, write_json
+from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta
 from xec_pipeline.evaluation.residuals import (
     SIGNAL_WINDOW_MEV,
     column,
@@ -28,6 +26,7 @@ from xec_pipeline.evaluation.resolution import (
     half_width_68,
     median_bias,
 )
+from xec_pipeline.evaluation.table_files import write_table_files
 from xec_pipeline.evaluation.tables import (
     TASK_QUANTITIES,
     TEST_FOLDER,
@@ -41,12 +40,13 @@ from xec_pipeline.units import MM_PER_CM, PS_PER_NS, SIGNAL_ENERGY_MEV
 
 MODEL: Final = "model"
 _CHARGE: Final = "charge-weighted"
+TRAINING_MEAN: Final = "training mean"
 METHODS: Final[Mapping[str, str | None]] = MappingProxyType(
     {
         MODEL: None,
         CONVENTIONAL: CONVENTIONAL,
         _CHARGE: "charge_weighted",
-        "training mean": "trivial",
+        TRAINING_MEAN: "trivial",
     }
 )
 """Column of the table to the name of the method in the CSVs."""
@@ -226,8 +226,15 @@ def model_tables(folder: Path | str, run_name: str) -> dict[str, PredictionTable
     return {task: chosen_events(table, task) for task, table in tables.items()}
 
 
-def build_resolution_table(folder: Path | str, run_name: str) -> ResolutionTable:
-    """Compare the methods whose CSVs stand in `folder`.
+def method_tables(
+    folder: Path | str, run_name: str
+) -> tuple[dict[str, dict[str, PredictionTable]], str]:
+    """Return the predictions that are compared, and which events these are, in words.
+
+    Returns
+    -------
+    tables, selection
+        Predictions by method, then by task; those of a method that has none are empty.
 
     Raises
     ------
@@ -241,11 +248,22 @@ def build_resolution_table(folder: Path | str, run_name: str) -> ResolutionTable
     if not tables[MODEL]:
         example = prediction_path(folder, "<task>", run_name)
         raise DataError(f"no predictions for a table of resolutions: expected files {example}")
-    selection = selection_of(tables[MODEL])
     chosen = {
         method: {task: chosen_events(table, task) for task, table in by_task.items()}
         for method, by_task in tables.items()
     }
+    return chosen, selection_of(tables[MODEL])
+
+
+def build_resolution_table(folder: Path | str, run_name: str) -> ResolutionTable:
+    """Compare the methods whose CSVs stand in `folder`.
+
+    Raises
+    ------
+    DataError
+        If there is no prediction of the network.
+    """
+    chosen, selection = method_tables(folder, run_name)
     rows = [row for measure in MEASURES for row in _rows(measure, chosen)]
     return ResolutionTable(rows=tuple(rows), selection=selection, meta=read_meta(folder, run_name))
 
@@ -261,25 +279,16 @@ def write_resolution_table(
         The table, and the files `resolution_table_{run}{suffix}` by ending: csv, json, md, txt.
     """
     table = build_resolution_table(sample_dir(run_dir, run_name), run_name)
-    stem = f"resolution_table_{run_name}{suffix}"
-    paths = {ending: Path(out_dir or run_dir) / f"{stem}.{ending}" for ending in _ENDINGS}
-    _write_csv(paths["csv"], table.records())
-    write_json(
-        paths["json"],
-        {
-            **dataclasses.asdict(table.meta),
-            "selection": table.selection,
-            "notes": table.notes(),
-            "rows": table.records(),
-        },
+    stem = Path(out_dir or run_dir) / f"resolution_table_{run_name}{suffix}"
+    content = {
+        **dataclasses.asdict(table.meta),
+        "selection": table.selection,
+        "notes": table.notes(),
+    }
+    paths = write_table_files(
+        stem, table.records(), content, markdown=table.markdown(), text=table.text()
     )
-    for ending, text in (("md", table.markdown()), ("txt", table.text())):
-        with replacing(paths[ending]) as partial:
-            partial.write_text(text)
     return table, paths
-
-
-_ENDINGS: Final = ("csv", "json", "md", "txt")
 
 
 def _read(folder: Path | str, run_name: str, method: str | None) -> dict[str, PredictionTable]:
@@ -336,10 +345,3 @@ def _counts(row: Row) -> str:
     """Return the number of events, for each method if they differ."""
     counts = [row.entries[method].n for method in METHODS if method in row.entries]
     return str(counts[0]) if len(set(counts)) == 1 else "/".join(map(str, counts))
-
-
-def _write_csv(path: Path, records: list[dict[str, Any]]) -> None:
-    with replacing(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(records[0]) if records else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)

@@ -1,26 +1,23 @@
 """Resolutions of a regressor with dead sensors, one column per way of treating them."""
 
-import csv
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from xec_pipeline.atomic import replacing
 from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.comparison import BIAS, MEASURES, Measure, chosen_events, selection_of
 from xec_pipeline.evaluation.dead_study import COMPLETE, STRATEGIES
-from xec_pipeline.evaluation.metadata import write_json
 from xec_pipeline.evaluation.resolution import Estimate
-from xec_pipeline.evaluation.side_by_side import paired_error, sigmas
+from xec_pipeline.evaluation.side_by_side import paired_error
+from xec_pipeline.evaluation.table_files import write_table_files
 from xec_pipeline.evaluation.tables import PredictionTable
-from xec_pipeline.evaluation.text import aligned_lines, markdown_lines, with_error
+from xec_pipeline.evaluation.text import NOT_KNOWN, aligned_lines, markdown_lines, with_error
 
 Tables = Mapping[str, Mapping[str, PredictionTable]]
 """Strategy to task to predictions of the same events."""
 
-_ENDINGS: Final = ("csv", "json", "md", "txt")
 _NOTES: Final = (
     "res = predicted - true; ± is one standard deviation, from order statistics.",
     (
@@ -92,17 +89,10 @@ class StrategyTable:
 
     def write(self, stem: Path) -> dict[str, Path]:
         """Write `stem` with the endings csv, json, md, txt; return the paths by ending."""
-        paths = {ending: stem.with_name(f"{stem.name}.{ending}") for ending in _ENDINGS}
-        records = self.records()
-        with replacing(paths["csv"]) as partial, partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(records[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(records)
-        write_json(paths["json"], {"title": self.title, "notes": list(_NOTES), "rows": records})
-        for ending, text in (("md", self.markdown()), ("txt", self.text())):
-            with replacing(paths[ending]) as partial:
-                partial.write_text(text)
-        return paths
+        content = {"title": self.title, "notes": list(_NOTES)}
+        return write_table_files(
+            stem, self.records(), content, markdown=self.markdown(), text=self.text()
+        )
 
     def _cells(self) -> list[list[str]]:
         names = list(self.rows[0].entries)
@@ -174,4 +164,8 @@ def _in_sigma(entries: Mapping[str, Estimate], strategy: str, error: float) -> f
 def _cell(row: StrategyRow, name: str) -> str:
     entry = row.entries[name]
     text = with_error(entry.value, entry.error)
-    return text if name not in row.in_sigma else f"{text} ({sigmas(row.in_sigma[name])})"
+    return text if name not in row.in_sigma else f"{text} ({_rounded(row.in_sigma[name])})"
+
+
+def _rounded(in_sigma: float) -> str:
+    return f"{in_sigma:+.1f}" if math.isfinite(in_sigma) else NOT_KNOWN

@@ -85,6 +85,13 @@ def depth_edges(w_cm: ArrayLike, *, max_bins: int = MAX_BINS) -> Values:
     return np.array([*kept, edges[-1]])
 
 
+def bin_numbers(x: Values, edges: Values) -> NDArray[np.intp]:
+    """Return the bin of each value; -1 or the number of bins where it lies outside or is NaN."""
+    bin_of = np.searchsorted(edges, x, side="right") - 1
+    bin_of[x == edges[-1]] = len(edges) - 2
+    return bin_of
+
+
 def binned_profile(
     x: ArrayLike,
     y: ArrayLike,
@@ -111,8 +118,7 @@ def binned_profile(
     x_kept, y_kept = x_all[is_usable], y_all[is_usable]
     chosen = bin_edges(x_kept) if edges is None else edges
     n_bins = len(chosen) - 1
-    bin_of = np.searchsorted(chosen, x_kept, side="right") - 1
-    bin_of[x_kept == chosen[-1]] = n_bins - 1
+    bin_of = bin_numbers(x_kept, chosen)
     centres = (chosen[1:] + chosen[:-1]) / 2
     means, values, errors = centres.copy(), np.full(n_bins, np.nan), np.full(n_bins, np.nan)
     counts = np.zeros(n_bins, dtype=np.int64)

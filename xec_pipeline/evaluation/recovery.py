@@ -21,8 +21,7 @@ from xec_pipeline.evaluation.inpainter_network import InpainterNetwork
 from xec_pipeline.evaluation.masked_rows import ARTIFICIAL, DEAD, MaskedRows
 from xec_pipeline.evaluation.sensor_front import mask_of, sensor_in_front
 from xec_pipeline.models.input_norm import forward_npho, npho_minimum
-from xec_pipeline.models.masking import FIXED_DRAW
-from xec_pipeline.models.sensor_masks import SensorMasks
+from xec_pipeline.models.masking import FIXED_DRAW, SensorMasks
 from xec_pipeline.reconstruction.inpainting.baselines import Baseline
 
 IDENTITY: Final = ("run", "event")
@@ -86,9 +85,8 @@ class HideSome:
         """Return the dead sensors and those drawn among the others."""
         pattern = self._pattern.to(batch.npho_BS.device)
         is_dead = ~torch.isfinite(batch.npho_BS) | pattern
-        drawn = self._masks.draw(
-            FIXED_DRAW, *(batch.targets[name] for name in IDENTITY), batch.npho_BS, ~is_dead
-        )
+        run, event = (batch.targets[name] for name in IDENTITY)
+        drawn = self._masks.draw(FIXED_DRAW, run, event, batch.npho_BS, ~is_dead)
         return Hidden(is_masked=drawn | is_dead, is_dead=is_dead)
 
 
@@ -158,11 +156,10 @@ class Recovery:
             batch_size=batch_size,
             device=self.network.device,
         )
-        entries = np.asarray(self.shards.columns["entry"])
         for batch in batches.epoch(shuffle=False):
-            yield self._rows(batch, entries[batch.index_B.numpy()])
+            yield self._rows(batch)
 
-    def _rows(self, batch: Batch, entry: NDArray[np.integer]) -> MaskedRows:
+    def _rows(self, batch: Batch) -> MaskedRows:
         hidden = self.hide(batch)
         place = hidden.is_masked.nonzero(as_tuple=True)
         event, sensor = (axis.cpu().numpy() for axis in place)
@@ -177,7 +174,7 @@ class Recovery:
         if self.depth_cm is not None:
             rows["w_fip"] = self.depth_cm[batch.index_B.numpy()][event]
         return MaskedRows(
-            event_idx=entry[event],
+            event_idx=batch.index_B.numpy()[event],
             run_number=run,
             event_number=number,
             sensor_id=sensor,

@@ -45,4 +45,5 @@ def sensor_in_front(
 
 def mask_of(sensor: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return the mask (B, 4760) that hides one sensor of each event, none where it is -1."""
-    return sensor[:, None] == np.arange(N_SENSORS)
+    is_hidden: NDArray[np.bool_] = sensor[:, None] == np.arange(N_SENSORS)
+    return is_hidden

@@ -65,7 +65,7 @@ class SideBySide:
                 difference.estimator,
                 with_error(difference.first.value, difference.first.error),
                 with_error(difference.second.value, difference.second.error),
-                sigmas(difference.in_sigma),
+                _sigmas(difference.in_sigma),
             ]
             for difference in self.differences
         ]
@@ -168,6 +168,5 @@ def paired_error(estimate: Callable[[Values], Estimate], first: Values, second: 
     return float(np.std(values, ddof=1))
 
 
-def sigmas(number: float) -> str:
-    """Return a number of standard deviations as text."""
+def _sigmas(number: float) -> str:
     return f"{number:+.1f} sigma" if math.isfinite(number) else NOT_KNOWN

@@ -10,7 +10,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", required=True, metavar="RUN", help="YAML file of the run, or name of a preset"
     )
     parser.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="default: checkpoint_best.pth of the run"
+        "--checkpoint", type=Path, metavar="FILE", help="default: the best one of the run"
     )
     parser.add_argument(
         "--output_dir",

@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 from typing import Final
 
+from xec_pipeline.config.inpainter import InpainterRun
+from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.detector.sensors import N_SENSORS
 from xec_pipeline.export.graph import ExportGraph, NormalizedGraph
+from xec_pipeline.export.inpainter_graph import InpainterGraph
 from xec_pipeline.revision import git_revision
 from xec_pipeline.training.checkpoint import InferenceModel
+from xec_pipeline.training.inpainter_inference import InferenceInpainter
 
 SCHEMA_VERSION: Final = 1
 """Of the metadata; raised when a key changes its meaning."""
@@ -41,19 +45,79 @@ def file_metadata(
         "target_statistics": model.scaling.statistics(),
     }
     return {
+        **common_metadata(run, model.sha, checkpoint_path),
+        "variant": "normalized" if isinstance(graph, NormalizedGraph) else "raw",
+        "timing_reference": time_of,
+        **{name: json.dumps(value, sort_keys=True) for name, value in structured.items()},
+    }
+
+
+def inpainter_metadata(
+    graph: InpainterGraph, model: InferenceInpainter, checkpoint_path: Path
+) -> dict[str, str]:
+    """Return the same for an exported inpainter; structured values are JSON.
+
+    Parameters
+    ----------
+    graph
+        What is exported.
+    model, checkpoint_path
+        As for `file_metadata`.
+    """
+    run = model.run
+    shape = f"(batch, {N_SENSORS})"
+    inputs = {
+        "input": {
+            "shape": f"(batch, {N_SENSORS}, 2)",
+            "unit": "photons, s",
+            "meaning": f"branches {run.data.npho_branch} and {run.data.time_branch} by sensor "
+            f"number; dead, or not measured, where {_INVALID}",
+        },
+        "mask": {
+            "shape": shape,
+            "unit": "none",
+            "meaning": "1 for sensors to recover, whose input is not seen; 0 for the others",
+        },
+    }
+    structured = {
+        "inputs": inputs,
+        "outputs": {
+            name: {
+                "shape": shape,
+                "unit": unit,
+                "meaning": f"{what} of the sensors to recover, the input of the others",
+            }
+            for name, unit, what in zip(
+                graph.output_names, ("photons", "s"), ("light", "time"), strict=False
+            )
+        },
+        "features": list(model.model.features),
+        "normalization": run.normalization.model_dump(),
+        "clamp_negative": graph.clamp_negative,
+    }
+    return {
+        **common_metadata(run, model.sha, checkpoint_path),
+        "variant": "raw",
+        "head_type": run.model.head_type,
+        **{name: json.dumps(value, sort_keys=True) for name, value in structured.items()},
+    }
+
+
+def common_metadata(
+    run: RegressorRun | InpainterRun, weights_version: str, checkpoint_path: Path
+) -> dict[str, str]:
+    """Return where the weights come from."""
+    return {
         "schema_version": str(SCHEMA_VERSION),
         "producer": "xec_pipeline",
-        "variant": "normalized" if isinstance(graph, NormalizedGraph) else "raw",
         "run_name": run.name,
         "encoder": run.model.encoder,
         "layout": run.model.layout,
         "checkpoint": checkpoint_path.name,
         "checkpoint_sha256": hashlib.sha256(checkpoint_path.read_bytes()).hexdigest(),
-        "weights_version": model.sha,
+        "weights_version": weights_version,
         "config_digest": run.digest(),
         "git_revision": git_revision(),
-        "timing_reference": time_of,
-        **{name: json.dumps(value, sort_keys=True) for name, value in structured.items()},
     }
 
 

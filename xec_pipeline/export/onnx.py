@@ -16,6 +16,7 @@ from xec_pipeline.atomic import replacing
 from xec_pipeline.config.file_names import raw_onnx_file
 from xec_pipeline.errors import CheckpointError
 from xec_pipeline.export.graph import ExportGraph, NormalizedGraph, RawGraph
+from xec_pipeline.export.inpainter_graph import InpainterGraph
 from xec_pipeline.export.metadata import file_metadata
 from xec_pipeline.export.parity import Parity, check_parity
 from xec_pipeline.models.regressor import PhysicalRegressor
@@ -87,11 +88,12 @@ def export_onnx(
         # The exporter gives a module its former mode back, so the graphs themselves must be in
         # evaluation mode, or dropout would be on in what follows.
         graph, raw_graph = NormalizedGraph(physical).eval(), RawGraph(physical).eval()
-        _trace(graph, partial, [x])
-        _add_metadata(partial, file_metadata(graph, model, checkpoint_path))
+        write_onnx(graph, partial, [x], [output.name for output in graph.outputs()])
+        add_metadata(partial, file_metadata(graph, model, checkpoint_path))
         parity = check_parity(partial, graph, [x], out_path.name)
-        _trace(raw_graph, raw_partial, [npho, time_s])
-        _add_metadata(raw_partial, file_metadata(raw_graph, model, checkpoint_path))
+        raw_names = [output.name for output in raw_graph.outputs()]
+        write_onnx(raw_graph, raw_partial, [npho, time_s], raw_names)
+        add_metadata(raw_partial, file_metadata(raw_graph, model, checkpoint_path))
         raw_parity = check_parity(raw_partial, raw_graph, [npho, time_s], raw_path.name)
     return Exported(
         normalized=ExportedFile(path=out_path, parity=parity),
@@ -115,8 +117,25 @@ def _check_time(model: InferenceModel, path: Path) -> None:
         )
 
 
-def _trace(graph: ExportGraph, path: Path, inputs: Sequence[F32]) -> None:
-    names = [output.name for output in graph.outputs()]
+def write_onnx(
+    graph: ExportGraph | InpainterGraph, path: Path, inputs: Sequence[F32], names: Sequence[str]
+) -> None:
+    """Write a graph with a free batch size.
+
+    The exporter that traces is used: it is complete, and the networks have attention of their own
+    instead of torch's encoder layers, whose fast path it could not write.
+
+    Parameters
+    ----------
+    graph
+        In evaluation mode.
+    path
+        File.
+    inputs
+        Events; the first two are the example.
+    names
+        Of the outputs.
+    """
     example = tuple(torch.from_numpy(array[:2].copy()) for array in inputs)
     with torch.no_grad(), _exporter_warnings():
         torch.onnx.export(
@@ -126,7 +145,7 @@ def _trace(graph: ExportGraph, path: Path, inputs: Sequence[F32]) -> None:
             dynamo=False,
             opset_version=OPSET,
             input_names=list(graph.input_names),
-            output_names=names,
+            output_names=list(names),
             dynamic_axes={name: {0: "batch"} for name in (*graph.input_names, *names)},
         )
 
@@ -148,7 +167,8 @@ def _exporter_warnings() -> Iterator[None]:
         yield
 
 
-def _add_metadata(path: Path, metadata: dict[str, str]) -> None:
+def add_metadata(path: Path, metadata: dict[str, str]) -> None:
+    """Put `metadata` into a file and check the file."""
     stored = onnx.load(str(path))
     onnx.helper.set_model_props(stored, metadata)
     onnx.checker.check_model(stored)

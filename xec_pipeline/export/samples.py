@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from xec_pipeline.config.data import DataConfig
-from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.config.simulation import simulation_config
 from xec_pipeline.data.shards import is_shard_dir, open_shards, shard_dir_for
 from xec_pipeline.simulation.events import simulate_events
@@ -30,21 +29,21 @@ class RawEvents(NamedTuple):
     """Relative times [s] (N, 4760); 1e10, NaN or infinity where not measured."""
 
 
-def sample_events(run: RegressorRun, count: int) -> RawEvents:
+def sample_events(data: DataConfig, count: int) -> RawEvents:
     """Return events for a parity check.
 
-    They come from the run's test or validation shards, or from the toy detector if there are none
+    They come from a run's test or validation shards, or from the toy detector if there are none
     on this machine. The last five are then spoilt in the ways real events are: dead sensors
     marked in all permitted ways, no times, no light, all sensors dead.
 
     Parameters
     ----------
-    run
-        Its data section says where shards are.
+    data
+        Says where the shards are.
     count
         Number of events, at least 6.
     """
-    events = _from_shards(run.data, count) or _from_toy(count)
+    events = _from_shards(data, count) or _from_toy(count)
     return _spoilt(events)
 
 

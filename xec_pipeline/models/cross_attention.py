@@ -17,7 +17,6 @@ from xec_pipeline.config.inpainter import InpainterModelConfig
 from xec_pipeline.detector.faces import FACE_NAMES, face_of_sensor
 from xec_pipeline.detector.geometry import ideal_geometry
 from xec_pipeline.detector.neighbours import nearest_neighbours
-from xec_pipeline.detector.sensors import N_SENSORS
 from xec_pipeline.models.encoder_base import Encoder
 from xec_pipeline.models.inpainter_attention import picked, visible_softmax
 from xec_pipeline.models.inpainter_heads import last_in_full
@@ -92,7 +91,9 @@ class TokenAttention(nn.Module):
         self.register_buffer("token_face_ids", torch.tensor(kinds), persistent=False)
         self.code_width = config.cross_attn_pos_dim + _FACE_WIDTH
         width = config.cross_attn_latent_dim
-        self.face_embedding = nn.Embedding(max(len(FACE_NAMES), *(k + 1 for k in kinds)), 32)
+        self.face_embedding = nn.Embedding(
+            max(len(FACE_NAMES), *(k + 1 for k in kinds)), _FACE_WIDTH
+        )
         self.latent_proj = nn.Linear(encoder.width, width)
         self.latent_face_proj = nn.Linear(_FACE_WIDTH, width)
         self.query_proj_global = nn.Linear(self.code_width, width)
@@ -110,7 +111,7 @@ class TokenAttention(nn.Module):
         """Return what the hidden sensors learn from the tokens, (B, M, width)."""
         kinds = self.latent_face_proj(self.face_embedding(self.token_face_ids))
         latents_BTC = self.latent_proj(tokens_BTD) + kinds
-        query = _heads(self.query_proj_global(codes_SP)[places.ids_BM])
+        query = _heads(self.query_proj_global(codes_SP)[places.ids])
         key, value = _heads(self.k_proj(latents_BTC)), _heads(self.v_proj(latents_BTC))
         mixed = F.scaled_dot_product_attention(query, key, value)
         found_BMC: torch.Tensor = self.global_out_proj(mixed.transpose(1, 2).flatten(2))
@@ -148,7 +149,7 @@ class CrossAttentionHead(TokenAttention):
             nearby_BMC = self._from_neighbours(events, codes.to(events.values), places)
         tokens = self.from_tokens(tokens_BTD, codes, places)
         joined = torch.cat((nearby_BMC, tokens.to(nearby_BMC)), dim=2)
-        return scattered(last_in_full(self.pred_mlp, joined), places, N_SENSORS)
+        return scattered(last_in_full(self.pred_mlp, joined), places)
 
     def _from_neighbours(
         self, events: MaskedEvents, codes_SP: torch.Tensor, places: HiddenPlaces
@@ -163,7 +164,7 @@ class CrossAttentionHead(TokenAttention):
         query_SC = self.query_proj_local(codes_SP) / fixed_SC.shape[1] ** 0.5
         fixed_SK = torch.einsum("sc,skc->sk", query_SC, fixed_SC[self.knn_indices])
         slope_SX = query_SC @ own
-        ids_BM, nearest_BMK = places.ids_BM, self.knn_indices[places.ids_BM]
+        ids_BM, nearest_BMK = places.ids, self.knn_indices[places.ids]
         values_BMKX = picked(events.values, nearest_BMK)
         logits = fixed_SK[ids_BM] + (values_BMKX * slope_SX[ids_BM][:, :, None]).sum(dim=3)
         weights = visible_softmax(logits, ~picked(events.is_blind, nearest_BMK))[..., None]

@@ -57,11 +57,20 @@ def hide_first(
 ) -> torch.Tensor:
     """Return (B, S), true for the `count_B` live sensors of each event with the smallest places.
 
-    Where an event has fewer live sensors, all of them.
+    Where an event has fewer live sensors, all of them; of equal places, the first.
     """
-    order_BS = place_BS.masked_fill(~alive_BS, float("inf")).argsort(dim=1, stable=True)
+    place_BS = place_BS.masked_fill(~alive_BS, float("inf"))
+    count_B = torch.minimum(count_B, alive_BS.sum(dim=1))
+    if place_BS.device.type == "cpu" and count_B.any():
+        # Four times as fast as to sort; but equal places, which hardly occur, are all taken.
+        smallest_BK = place_BS.topk(int(count_B.max()), largest=False).values
+        limit_B1 = smallest_BK.gather(1, (count_B - 1).clamp_min(0)[:, None])
+        hidden_BS = (place_BS <= limit_B1) & alive_BS & (count_B > 0)[:, None]
+        if torch.equal(hidden_BS.sum(dim=1), count_B):
+            return hidden_BS
+    order_BS = place_BS.argsort(dim=1, stable=True)
     is_first_BS = torch.arange(place_BS.shape[1], device=place_BS.device) < count_B[:, None]
-    return torch.zeros_like(alive_BS).scatter(1, order_BS, is_first_BS) & alive_BS
+    return torch.zeros_like(alive_BS).scatter(1, order_BS, is_first_BS)
 
 
 def npho_bins(npho_BS: torch.Tensor) -> torch.Tensor:

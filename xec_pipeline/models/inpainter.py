@@ -174,19 +174,19 @@ class FaceInpainter(Inpainter):
             self.split_outer = SplitOuterSensors(layout, prefers_center=not is_legacy)
         self.faces = FaceImages(maps)
         self._tokens = {face: token_numbers(encoder, face) for face in maps}
-        self._heads = {face: f"head_{face}" for face in maps}
+        self.heads = {face: f"head_{face}" for face in maps}
         if self.split_outer is None:
-            self._heads["outer"] += "_sensor"
+            self.heads["outer"] += "_sensor"
         for face, ids in maps.items():
             token_width = encoder.width * len(self._tokens[face])
             build = _HeadBuilder(config, layout, token_width)
-            self.add_module(self._heads[face], build(self._heads[face], ids.shape, pool))
+            self.add_module(self.heads[face], build(self.heads[face], ids.shape, pool))
         self.places: torch.Tensor
         self.register_buffer("places", cell_of_sensor(layout), persistent=False)
 
     def predict(self, tokens_BTD: torch.Tensor, events: MaskedEvents) -> torch.Tensor:
         """Return predictions (B, 4760, C); heads that attend leave 0 where nothing is hidden."""
-        found = {face: self._predicted(face, tokens_BTD, events) for face in self._heads}
+        found = {face: self._predicted(face, tokens_BTD, events) for face in self.heads}
         outer = found["outer"]
         if self.split_outer is not None:
             outer = self.split_outer(outer, found["outer_center"])
@@ -200,7 +200,7 @@ class FaceInpainter(Inpainter):
         values = self.faces.values(face, events.values)
         if face == "outer" and self.shared_grid is not None:
             values = self.shared_grid.values(events.values)
-        head = self.get_submodule(self._heads[face])
+        head = self.get_submodule(self.heads[face])
         predicted: torch.Tensor = head(own_BD, FaceView(values, is_hidden, is_blind))
         return predicted
 

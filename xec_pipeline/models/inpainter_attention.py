@@ -11,7 +11,6 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from xec_pipeline.detector.faces import N_HEX
 from xec_pipeline.models.inpainter_heads import (
     FaceHead,
     FaceView,
@@ -80,9 +79,9 @@ class FaceAttentionHead(FaceHead):
         features = self.local_encoder(face.values, latent_BC).flatten(1, 2)
         places = hidden_places(face.is_hidden.flatten(1))
         found = self.pool(
-            features, self.attn_weight(features)[..., 0], face.is_blind.flatten(1), places.ids_BM
+            features, self.attn_weight(features)[..., 0], face.is_blind.flatten(1), places.ids
         )
-        return _predicted(self.masked_pred_head, found, latent_BC, places, features.shape[1])
+        return _predicted(self.masked_pred_head, found, latent_BC, places)
 
 
 class GraphAttentionHead(GraphHead):
@@ -101,8 +100,8 @@ class GraphAttentionHead(GraphHead):
         features = self.features(latent_BC, face.values)
         places = hidden_places(face.is_hidden)
         logits = self.attn_weight(features)[..., 0]
-        found = self.pool(features, logits, face.is_blind, places.ids_BM)
-        return _predicted(self.masked_pred_head, found, latent_BC, places, N_HEX)
+        found = self.pool(features, logits, face.is_blind, places.ids)
+        return _predicted(self.masked_pred_head, found, latent_BC, places)
 
 
 def visible_softmax(logits_BMK: torch.Tensor, is_visible_BMK: torch.Tensor) -> torch.Tensor:
@@ -152,8 +151,7 @@ def _predicted(
     found_BMC: torch.Tensor,
     latent_BC: torch.Tensor,
     places: HiddenPlaces,
-    n_places: int,
 ) -> torch.Tensor:
     latent = latent_BC.to(found_BMC)[:, None].expand_as(found_BMC)
     predicted = last_in_full(perceptron, torch.cat((found_BMC, latent), dim=2))
-    return scattered(predicted, places, n_places).transpose(1, 2)
+    return scattered(predicted, places).transpose(1, 2)

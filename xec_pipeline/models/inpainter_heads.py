@@ -82,13 +82,28 @@ class FaceView(NamedTuple):
     is_blind: torch.Tensor
 
 
+class GroupNorm(nn.GroupNorm):
+    """Group normalization in full float32 precision.
+
+    torch's own on the CPU takes the variance as a difference of squares, and loses all but two
+    digits where an image is nearly constant, as that of a face without light is.
+    """
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return x with every group of channels normalized."""
+        groups = torch.unflatten(x_BCHW, 1, (self.num_groups, -1))
+        variance, mean = torch.var_mean(groups, dim=(2, 3, 4), correction=0, keepdim=True)
+        normalized = ((groups - mean) * torch.rsqrt(variance + self.eps)).flatten(1, 2)
+        return normalized * self.weight[:, None, None] + self.bias[:, None, None]
+
+
 class LocalEncoder(nn.Sequential):
     """Convolutions over an image of the face with the token at every cell."""
 
     def __init__(self, width: int, shape: tuple[int, ...]) -> None:
         super().__init__(
             nn.Conv2d(_N_INPUTS + width, width, _KERNEL, padding=1),
-            nn.GroupNorm(_N_GROUPS, width),
+            GroupNorm(_N_GROUPS, width),
             nn.GELU(),
             ConvNeXtBlock(width),
             ConvNeXtBlock(width),
@@ -137,7 +152,7 @@ class FaceHead(nn.Module):
             self.place = _places((width, *shape)) if kind.learns_places else None
             self.global_decoder = nn.Sequential(
                 nn.ConvTranspose2d(width, width, _KERNEL, padding=1),
-                nn.GroupNorm(_N_GROUPS, width),
+                GroupNorm(_N_GROUPS, width),
                 nn.GELU(),
                 nn.Conv2d(width, width, _KERNEL, padding=1),
                 nn.GELU(),

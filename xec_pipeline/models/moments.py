@@ -77,7 +77,7 @@ class LightMoments(nn.Module):
         total = sums.sum(dim=1, keepdim=True)
         largest = inner.amax(dim=1, keepdim=True)
         sharp = self._centroid(inner.square() / (largest + _TINY))
-        depth = _depth(inner, sums[:, :1])
+        depth = concentration_depth(inner, sums[:, :1])
         times, delay = self._times(light, sharp, depth)
         features = (
             torch.log(1.0 + sums / _LOG_UNIT) / _LOG_SCALE - 2.0,
@@ -138,7 +138,7 @@ class LightMoments(nn.Module):
         return way, (dx * torch.cos(phi) - dy * torch.sin(phi)) / way
 
 
-def _depth(inner_BN: torch.Tensor, sum_B1: torch.Tensor) -> torch.Tensor:
+def concentration_depth(inner_BN: torch.Tensor, sum_B1: torch.Tensor) -> torch.Tensor:
     """Return the depth of a point source from how concentrated its light is [cm], (B, 1).
 
     Above a plane of cells of area A, a point at depth w gives sum(n^2) / sum(n)^2 = A / (8 pi w^2).

@@ -1,4 +1,4 @@
-"""Where sensors are: among the tokens, among the cells of the faces, and in lists of hidden ones."""
+"""Where sensors are: among tokens, among the cells of faces, and in lists of hidden ones."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -21,30 +21,38 @@ class HiddenPlaces(NamedTuple):
 
     Attributes
     ----------
-    ids_BM
-        Places, ascending; an event with fewer than M hidden places lists visible ones at the end.
-    is_hidden_BM
-        False for those.
+    ids
+        Places (B, M), ascending; an event with fewer than M of them lists visible ones at the end.
+    is_hidden
+        False for those (B, M).
+    mask
+        What they were made from (B, N).
     """
 
-    ids_BM: torch.Tensor
-    is_hidden_BM: torch.Tensor
+    ids: torch.Tensor
+    is_hidden: torch.Tensor
+    mask: torch.Tensor
 
 
 def hidden_places(is_hidden_BN: torch.Tensor) -> HiddenPlaces:
     """List the hidden places of each event; M is their largest number, and at least 1."""
-    order_BN = (~is_hidden_BN).to(torch.uint8).argsort(dim=1, stable=True)
+    n_places = is_hidden_BN.shape[1]
+    # Places with visible ones moved behind: distinct numbers, so that sorting needs no stability.
+    later_BN = n_places * (~is_hidden_BN).long()
+    order_BN = (torch.arange(n_places, device=later_BN.device) + later_BN).sort(dim=1).values
     longest = is_hidden_BN.sum(dim=1).max().clamp_min(1)
-    ids_BM = order_BN[:, :longest]
-    return HiddenPlaces(ids_BM, is_hidden_BN.gather(1, ids_BM))
+    ids_BM = order_BN[:, :longest] % n_places
+    return HiddenPlaces(ids_BM, is_hidden_BN.gather(1, ids_BM), is_hidden_BN)
 
 
-def scattered(values_BMC: torch.Tensor, places: HiddenPlaces, n_places: int) -> torch.Tensor:
+def scattered(values_BMC: torch.Tensor, places: HiddenPlaces) -> torch.Tensor:
     """Return (B, N, C) with the values at the hidden places and 0 elsewhere."""
-    kept = values_BMC * places.is_hidden_BM[..., None].to(values_BMC)
-    size = (*values_BMC.shape[:1], n_places, *values_BMC.shape[2:])
-    index = places.ids_BM[..., None].expand_as(kept)
-    return torch.zeros(size, dtype=kept.dtype, device=kept.device).scatter(1, index, kept)
+    kept = values_BMC * places.is_hidden[..., None].to(values_BMC)
+    n_values = kept.shape[2]
+    # Made from the mask, because an exporter may take a shape for a constant.
+    zeros_BN = places.mask.to(kept) * 0.0
+    ids_BMC = places.ids[..., None].repeat(1, 1, n_values)
+    return zeros_BN[..., None].repeat(1, 1, n_values).scatter(1, ids_BMC, kept)
 
 
 def token_numbers(encoder: Encoder, face: str) -> list[int]:

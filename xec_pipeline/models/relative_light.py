@@ -21,12 +21,12 @@ from xec_pipeline.config.inpainter import InpainterModelConfig
 from xec_pipeline.config.normalization import NormalizationConfig
 from xec_pipeline.detector.faces import FACE_NAMES, face_of_sensor
 from xec_pipeline.detector.geometry import Geometry, ideal_geometry
-from xec_pipeline.detector.sensors import N_SENSORS, N_SIPM
 from xec_pipeline.models.cross_attention import MaskedEvents, TokenAttention
 from xec_pipeline.models.encoder_base import Encoder
 from xec_pipeline.models.inpainter_attention import picked
 from xec_pipeline.models.inpainter_heads import last_in_full, two_layers
 from xec_pipeline.models.input_norm import InputNormalizer, Light, normalized_root
+from xec_pipeline.models.light_shape import LearnedScale, LightShape, Shape
 from xec_pipeline.models.places import HiddenPlaces, hidden_places, scattered
 from xec_pipeline.units import NS_PER_S
 
@@ -38,6 +38,8 @@ _FAR_CM: Final = 30.0
 _MAX_RATIO: Final = 4.0
 """Bound on r_n: a neighbour 25 times as bright as the mean says no more than that."""
 _MAX_DELAY_NS: Final = 5.0
+_FIRST_PRIOR: Final = 1000.0
+"""Photons that the shape of the whole face counts for, before training."""
 _TINY: Final = 1e-6
 _N_LEVELS: Final = 9
 
@@ -47,28 +49,28 @@ class Surroundings(NamedTuple):
 
     Attributes
     ----------
-    mean_BM
-        m [photons].
-    ratio_BMK
-        r_n, 0 where the neighbour is hidden or dead.
-    features_BMF
-        All that the perceptron sees of them.
-    time_ns_BM
-        Mean time of the timed ones [ns].
+    expected
+        m [photons], (B, M).
+    ratio
+        r_n, 0 where the neighbour is hidden or dead, (B, M, K).
+    features
+        All that the perceptron sees of them, (B, M, F).
+    time_ns
+        Mean time of the timed ones [ns], (B, M).
     """
 
-    mean_BM: torch.Tensor
-    ratio_BMK: torch.Tensor
-    features_BMF: torch.Tensor
-    time_ns_BM: torch.Tensor
+    expected: torch.Tensor
+    ratio: torch.Tensor
+    features: torch.Tensor
+    time_ns: torch.Tensor
 
 
 class RelativeHead(TokenAttention):
-    """Neighbours relative to their mean, attention to the tokens, a perceptron, a linear kernel.
+    """Expected shape, neighbours relative to it, attention to the tokens, perceptron and kernel.
 
     The kernel is a weight for each neighbour's ratio, learned as a function of where the neighbours
     are; on a regular grid it is an interpolation formula. It and the perceptron start as no
-    correction. Without a visible neighbour the mean of the face, or of the detector, stands in.
+    correction. Without a visible neighbour the face, or the detector, stands in.
 
     Parameters
     ----------
@@ -86,6 +88,8 @@ class RelativeHead(TokenAttention):
         self.n_outputs = len(config.predict_channels)
         n_neighbours, hidden = config.cross_attn_k, config.cross_attn_hidden
         self._add_tables(ideal_geometry())
+        self.shape = LightShape(encoder, hidden)
+        self.prior = LearnedScale([_FIRST_PRIOR] * len(FACE_NAMES))
         n_planes = 2 * self.n_outputs
         n_features = n_planes * n_neighbours + _N_LEVELS
         n_fixed = 3 * n_neighbours + self.code_width
@@ -104,84 +108,85 @@ class RelativeHead(TokenAttention):
         codes_SP = self.codes()
         with torch.autocast(tokens_BTD.device.type, enabled=False):
             light = self.normalizer.light(events.values, events.is_blind)
-            seen = self._surroundings(light, places)
+            seen = self._surroundings(light, self.shape(tokens_BTD, light), places)
         fixed_SP = torch.cat((self.offsets.flatten(1), codes_SP), dim=1)
         tokens_BMC = self.from_tokens(tokens_BTD, codes_SP, places)
-        x = self.neighbor_proj(seen.features_BMF) + self.token_proj(tokens_BMC)
-        x = nn.functional.gelu(x + self.place_proj(fixed_SP)[places.ids_BM])
-        kernel_BMK = self.kernel(fixed_SP)[places.ids_BM]
+        x = self.neighbor_proj(seen.features) + self.token_proj(tokens_BMC)
+        x = nn.functional.gelu(x + self.place_proj(fixed_SP)[places.ids])
+        delta_BMC = last_in_full(self.pred_mlp, x)
+        kernel_BMK = self.kernel(fixed_SP)[places.ids]
         with torch.autocast(tokens_BTD.device.type, enabled=False):
-            delta_BMC = last_in_full(self.pred_mlp, x)
-            linear_BM = (kernel_BMK.to(delta_BMC) * seen.ratio_BMK).sum(dim=2)
+            linear_BM = (kernel_BMK.to(delta_BMC) * seen.ratio).sum(dim=2)
             predicted = self._normalized(delta_BMC, linear_BM, seen)
-        return scattered(predicted, places, N_SENSORS)
+        return scattered(predicted, places)
 
     def _normalized(
         self, delta_BMC: torch.Tensor, linear_BM: torch.Tensor, seen: Surroundings
     ) -> torch.Tensor:
-        mean = seen.mean_BM
-        root = mean.sqrt() + (delta_BMC[..., 0] + linear_BM) * (mean + _FLOOR).sqrt()
+        expected = seen.expected
+        # The slope of a root at 0 is infinite, and there may be no light at all.
+        root = expected.clamp_min(_TINY).sqrt()
+        root = root + (delta_BMC[..., 0] + linear_BM) * (expected + _FLOOR).sqrt()
         outputs = [normalized_root(self.normalizer.config, root)]
         if self.n_outputs > 1:
             config = self.normalizer.config
-            time_s = (seen.time_ns_BM + delta_BMC[..., 1]) / NS_PER_S
+            time_s = (seen.time_ns + delta_BMC[..., 1]) / NS_PER_S
             outputs.append(time_s / config.time_scale - config.time_shift)
         return torch.stack(outputs, dim=2)
 
-    def _surroundings(self, light: Light, places: HiddenPlaces) -> Surroundings:
-        ids, nearest = places.ids_BM, self.knn_indices[places.ids_BM]
+    def _surroundings(self, light: Light, shape: Shape, places: HiddenPlaces) -> Surroundings:
+        ids, nearest = places.ids, self.knn_indices[places.ids]
         npho, alive = picked(light.npho, nearest), picked(light.alive, nearest)
-        closeness = self.closeness[ids]
-        mean = _weighted(npho, closeness * alive, self._face_means(light.npho, light.alive, ids))
-        level = (mean + _FLOOR)[..., None]
-        ratio = (((npho + _FLOOR) / level).sqrt() - 1.0).clamp_max(_MAX_RATIO) * alive
+        share, share_nearby = shape.share.gather(1, ids), picked(shape.share, nearest)
+        # Photons per share: around the sensor, or else of its face or of the detector.
+        on_face = self._face_ratios(light.npho, shape.share * light.alive, ids)
+        weights = self.closeness[ids] * alive
+        prior = self.prior()[self.face_ids[ids]]
+        per_share = ((weights * npho).sum(dim=2) + prior) / (
+            (weights * share_nearby).sum(dim=2) + prior / on_face.clamp_min(_TINY)
+        )
+        expected = per_share * share
+        expected_nearby = per_share[..., None] * share_nearby
+        ratio = ((npho + _FLOOR) / (expected_nearby + _FLOOR)).sqrt() - 1.0
+        ratio = ratio.clamp_max(_MAX_RATIO) * alive
         planes = [ratio, alive]
-        time_ns = torch.zeros_like(mean)
+        time_ns = torch.zeros_like(expected)
         if self.n_outputs > 1:
             time, timed = picked(light.time_ns, nearest), picked(light.timed, nearest)
-            weights = npho * timed
-            time_ns = _weighted(time, weights, self._face_means(light.time_ns, light.timed, ids))
+            on_face = self._face_ratios(light.time_ns, light.timed, ids)
+            time_ns = _ratio(npho * time * timed, npho * timed, on_face)
             delay = (time - time_ns[..., None]).clamp(-_MAX_DELAY_NS, _MAX_DELAY_NS)
             planes += [delay * timed, timed]
-        levels = self._levels(light, mean, ids)
-        return Surroundings(mean, ratio, torch.cat((*planes, levels), dim=2), time_ns)
+        steepness = (share_nearby.mean(dim=2) / share).log()
+        noise = (_FLOOR / (expected + _FLOOR)).sqrt()
+        levels = torch.stack((noise, steepness), dim=2)
+        features = torch.cat((*planes, levels, self._directions(shape, ids)), dim=2)
+        return Surroundings(expected, ratio, features, time_ns)
 
-    def _levels(self, light: Light, mean_BM: torch.Tensor, ids_BM: torch.Tensor) -> torch.Tensor:
-        """Return (B, M, 9): noise and share of the light here, and where the brightest place is.
-
-        That is the centroid of the inner face with weights n^2, seen along the axes of the hidden
-        sensor, on a scale that is fine nearby and on one that is coarse.
-        """
-        total_B1 = light.npho.sum(dim=1, keepdim=True)
-        noise = (_FLOOR / (mean_BM + _FLOOR)).sqrt()
-        share = torch.log((N_SENSORS * mean_BM + _FLOOR) / (total_B1 + _FLOOR))
-        inner_BS = light.npho[:, :N_SIPM] / (total_B1 + _FLOOR)
-        weights_BS = inner_BS.square()
-        center_BX = weights_BS @ self.positions[:N_SIPM]
-        center_BX = center_BX / (weights_BS.sum(dim=1, keepdim=True) + _TINY**2)
-        away_BMX = center_BX[:, None] - self.positions[ids_BM]
+    def _directions(self, shape: Shape, ids_BM: torch.Tensor) -> torch.Tensor:
+        """Return (B, M, 7): where the light comes from, along the axes of the sensor."""
+        away_BMX = shape.center[:, None] - self.positions[ids_BM]
         away_BMX = (self.axes[ids_BM] * away_BMX[:, :, None]).sum(dim=3)
         distance = torch.linalg.vector_norm(away_BMX, dim=2, keepdim=True)
         near, far = away_BMX / (distance + _NEAR_CM), away_BMX / _FAR_CM
-        nearness = torch.log(distance + _NEAR_CM) - np.log(_FAR_CM)
-        return torch.cat((noise[..., None], share[..., None], near, far, nearness), dim=2)
+        return torch.cat((near, far, torch.log((distance + _NEAR_CM) / _FAR_CM)), dim=2)
 
-    def _face_means(
-        self, values_BS: torch.Tensor, counts_BS: torch.Tensor, ids_BM: torch.Tensor
+    def _face_ratios(
+        self, values_BS: torch.Tensor, weights_BS: torch.Tensor, ids_BM: torch.Tensor
     ) -> torch.Tensor:
-        """Return (B, M) the mean over the counted sensors of the face, or else of the detector."""
-        # Those that are not counted are 0.
-        sums, counts = values_BS @ self.on_face, counts_BS @ self.on_face
-        overall = values_BS.sum(1, keepdim=True) / counts_BS.sum(1, keepdim=True).clamp_min(1.0)
-        means = torch.where(counts > 0, sums / counts.clamp_min(1.0), overall)
-        return means.gather(1, self.face_ids[ids_BM])
+        """Return (B, M) sum of values over sum of weights on the face, or else of all sensors."""
+        values, weights = values_BS @ self.on_face, weights_BS @ self.on_face
+        overall = values.sum(1, keepdim=True) / weights.sum(1, keepdim=True).clamp_min(_TINY)
+        ratios = torch.where(weights > _TINY, values / weights.clamp_min(_TINY), overall)
+        return ratios.gather(1, self.face_ids[ids_BM])
 
     def _add_tables(self, geometry: Geometry) -> None:
         neighbours = self.knn_indices.numpy()
         axes = np.stack((geometry.axis_u, geometry.axis_v, geometry.normal), axis=1)
         step = geometry.position_cm[neighbours] - geometry.position_cm[:, None]
         offsets = np.einsum("sax,skx->ska", axes, step) / _OFFSET_UNIT_CM
-        closeness = 1.0 / np.square(step).sum(axis=2)
+        squared = np.square(step).sum(axis=2)
+        closeness = squared[:, :1] / squared
         on_face = np.eye(len(FACE_NAMES))[face_of_sensor()]
         self.positions: torch.Tensor
         self.axes: torch.Tensor
@@ -195,10 +200,10 @@ class RelativeHead(TokenAttention):
             self.register_buffer(name, values, persistent=False)
 
 
-def _weighted(
+def _ratio(
     values_BMK: torch.Tensor, weights_BMK: torch.Tensor, otherwise_BM: torch.Tensor
 ) -> torch.Tensor:
-    """Return the weighted mean over the last axis; `otherwise_BM` where no weight is positive."""
+    """Return sum of values over sum of weights; `otherwise_BM` where there is no weight."""
     total_BM = weights_BMK.sum(dim=2)
-    mean_BM = (weights_BMK * values_BMK).sum(dim=2) / total_BM.clamp_min(_TINY)
-    return torch.where(total_BM > 0, mean_BM, otherwise_BM)
+    ratio_BM = values_BMK.sum(dim=2) / total_BM.clamp_min(_TINY**2)
+    return torch.where(total_BM > _TINY**2, ratio_BM, otherwise_BM)

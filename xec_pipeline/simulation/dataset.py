@@ -168,7 +168,7 @@ def _check_neighbours(files: Sequence[_File], out_dir: Path) -> None:
     """Refuse a folder where other files would join the data set with other events."""
     ours = {file.path for file in files}
     any_run = {"run": None, "n_events": None}
-    for path in sorted(set(out_dir.glob("MCGamma_*.root")) - ours):
+    for path in sorted(set(out_dir.glob("MCGamma_??????.root")) - ours):
         if difference := _difference(path, dict(files[0].record) | any_run, ignore=any_run):
             raise ConfigError(
                 f"{path} would belong to the same data set but was made in another way: "

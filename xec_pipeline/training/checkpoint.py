@@ -23,10 +23,27 @@ from xec_pipeline.errors import CheckpointError, ConfigError, did_you_mean
 from xec_pipeline.models.input_norm import InputNormalizer
 from xec_pipeline.models.regressor import Regressor, build_regressor
 from xec_pipeline.models.target_scaling import TargetScaling
+from xec_pipeline.training.sidecar import read_sidecar, sidecar_path, write_sidecar
 
 SCHEMA_VERSION: Final = 1
 KINDS: Final = ("regressor", "mae", "inpainter", "encoder")
 
+_PROVENANCE: Final = (
+    "kind",
+    "epoch",
+    "best_val",
+    "best_epoch",
+    "mlflow_run_id",
+    "config",
+    "config_digest",
+    "normalization",
+    "layout",
+    "data",
+    "git_revision",
+    "resumed_from",
+    "schema_version",
+)
+"""Fields of a checkpoint in plain values that stand beside bare weights."""
 _WRAPPERS: Final = ("module.", "_orig_mod.")
 _OLD_NAMES: Final = {"best_val_loss": "best_val"}
 _DAMAGED: Final = (RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile, KeyError)
@@ -66,6 +83,9 @@ class Checkpoint:
         Updates of the average so far; its decay warms up with them.
     objective_state_dict
         What the objective itself learned, such as the weights of tasks; None if nothing.
+    resumed_from
+        The checkpoint that the training was told to go on from: file, run, epoch, digests, data
+        versions, MLflow run, and its own `resumed_from`. None if it began by itself.
     encoder_source
         Where a pre-trained encoder came from: file, kind, digests, data versions, MLflow run.
         None for weights that were drawn at random.
@@ -97,11 +117,27 @@ class Checkpoint:
     ema_updates: int = 0
     objective_state_dict: Mapping[str, Tensor] | None = None
     encoder_source: Mapping[str, Any] | None = None
+    resumed_from: Mapping[str, Any] | None = None
     schema_version: int = SCHEMA_VERSION
 
     def inference_weights(self, *, use_ema: bool = True) -> Mapping[str, Tensor]:
         """Return the averaged weights if asked for and there are any, else the plain ones."""
         return self.ema_state_dict if use_ema and self.ema_state_dict else self.model_state_dict
+
+    def origin(self, path: Path) -> dict[str, Any]:
+        """Return in plain values what this checkpoint, read from `path`, is."""
+        return {
+            "file": str(path),
+            "kind": self.kind,
+            "run_name": self.config.get("mlflow", {}).get("run_name"),
+            "epoch": self.epoch,
+            "tensor_digest": tensor_digest(self.inference_weights()),
+            "config_digest": self.config_digest,
+            "data": dict(self.data),
+            "mlflow_run_id": self.mlflow_run_id,
+            "git_revision": self.git_revision,
+            "resumed_from": self.resumed_from,
+        }
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -118,11 +154,25 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     content["best_val_loss"] = checkpoint.best_val
     # Readers of MAE checkpoints look for it; bfloat16 needs no scaling of losses.
     content["scaler_state_dict"] = None
-    # In memory first: when torch writes to a full disk itself, the reason does not get out.
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    with replacing(path) as partial:
-        partial.write_bytes(buffer.getbuffer())
+    _save(path, content)
+
+
+def write_weights(path: Path, checkpoint: Checkpoint) -> None:
+    """Write nothing but the weights of `checkpoint`, by name, and beside them where they come from.
+
+    Any program reads such a file with `module.load_state_dict(torch.load(path))`. `read_content`
+    puts both parts together again.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full.
+    """
+    weights = dict(checkpoint.inference_weights())
+    about = {name: getattr(checkpoint, name) for name in _PROVENANCE}
+    averaged = checkpoint.ema_state_dict is not None
+    _save(path, weights)
+    write_sidecar(path, {**about, "averaged": averaged, "tensor_digest": tensor_digest(weights)})
 
 
 def load_checkpoint(path: Path, kind: str = "regressor") -> Checkpoint:
@@ -174,7 +224,7 @@ def read_content(path: Path) -> dict[str, Any]:
     """Return the raw content of a checkpoint file of any kind (tensors on the CPU).
 
     A file of nothing but tensors by name becomes the `model_state_dict` of a bare encoder, or of
-    the kind that its names tell.
+    the kind that its names tell; what `write_weights` wrote beside it is added.
     """
     if not path.is_file():
         present = [item.name for item in path.parent.glob("*.pth")]
@@ -190,8 +240,7 @@ def read_content(path: Path) -> dict[str, Any]:
             f"{path}: damaged, or not a checkpoint of tensors and plain values ({reason:.150})"
         ) from None
     if _is_bare(content):
-        content = {"model_state_dict": content, "schema_version": SCHEMA_VERSION}
-        content["kind"] = {"foreign": "encoder"}.get(kind_of(content), kind_of(content))
+        content = _with_provenance(content, path)
     if not isinstance(content, dict) or "model_state_dict" not in content:
         keys = ", ".join(sorted(map(str, content))[:8]) if isinstance(content, dict) else "no keys"
         raise CheckpointError(f"{path}: expected the key 'model_state_dict', found {keys}")
@@ -226,6 +275,32 @@ def _from_content(path: Path, content: dict[str, Any]) -> Checkpoint:
         return Checkpoint(**kept)
     except TypeError as error:
         raise CheckpointError(f"{path}: incomplete: {error}") from None
+
+
+def _save(path: Path, content: Mapping[str, Any]) -> None:
+    # In memory first: when torch writes to a full disk itself, the reason does not get out.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with replacing(path) as partial:
+        partial.write_bytes(buffer.getbuffer())
+
+
+def _with_provenance(weights: dict[str, Tensor], path: Path) -> dict[str, Any]:
+    """Return bare weights as the content of a checkpoint, with what is known of them."""
+    content: dict[str, Any] = {"model_state_dict": weights, "schema_version": SCHEMA_VERSION}
+    content["kind"] = {"foreign": "encoder"}.get(kind_of(content), kind_of(content))
+    about = read_sidecar(path)
+    if about is None or "tensor_digest" not in about:
+        return content  # there is none, or it belongs to something else
+    if about["tensor_digest"] != tensor_digest(weights):
+        raise CheckpointError(
+            f"{sidecar_path(path)}: tells of other weights than those in {path.name}; remove it to "
+            "take these without their origin"
+        )
+    content |= {name: about[name] for name in _PROVENANCE if name in about}
+    if about.get("averaged"):
+        content["ema_state_dict"] = weights
+    return content
 
 
 def _is_bare(content: object) -> bool:

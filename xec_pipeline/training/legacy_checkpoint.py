@@ -7,11 +7,18 @@ weights, a flat configuration, heads that were never trained, and the units of t
 import dataclasses
 import logging
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from xec_pipeline.config.loader import RunT, load_mae_run, load_regressor_run, validate
+from xec_pipeline.config.inpainter import InpainterRun
+from xec_pipeline.config.loader import (
+    RunT,
+    load_inpainter_run,
+    load_mae_run,
+    load_regressor_run,
+    validate,
+)
 from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.config.tasks import TASK_NAMES
@@ -19,6 +26,7 @@ from xec_pipeline.detector.layout import Layout
 from xec_pipeline.errors import CheckpointError, ConfigError, did_you_mean
 from xec_pipeline.models.encoder import build_encoder
 from xec_pipeline.models.heads import TASK_OUTPUTS
+from xec_pipeline.models.inpainter import build_inpainter
 from xec_pipeline.models.mae import build_mae
 from xec_pipeline.models.regressor import build_regressor
 from xec_pipeline.training.checkpoint import (
@@ -34,14 +42,16 @@ from xec_pipeline.training.legacy_weights import (
     encoder_part,
     encoder_shapes,
     heads_in,
+    inpainter_shapes,
     layout_of,
     with_factors,
     with_heads,
+    with_new_vectors,
     without_tables,
 )
 from xec_pipeline.units import MEV_PER_GEV, NS_PER_S
 
-Kind = Literal["regressor", "mae", "encoder"]
+Kind = Literal["regressor", "mae", "inpainter", "encoder"]
 Tree = dict[str, Any]
 
 _log = logging.getLogger(__name__)
@@ -57,7 +67,14 @@ _INPUT_KEYS: Final = (
     "sentinel_npho",
     "npho_threshold",
 )
-_MODEL_KEYS: Final = ("outer_fine_pool", "drop_path_rate", "mask_ratio", "predict_channels")
+_MODEL_KEYS: Final = (
+    "outer_fine_pool",
+    "drop_path_rate",
+    "mask_ratio",
+    "predict_channels",
+    "mask_npho_flat",
+    "freeze_encoder",
+)
 _EARLIER_THRESHOLD: Final = 100.0
 
 
@@ -103,8 +120,8 @@ def import_checkpoint(
     Parameters
     ----------
     source
-        `checkpoint_*.pth`, `mae_checkpoint_*.pth` or `mae_encoder_epoch_*.pth`; read without
-        running code from it.
+        `checkpoint_*.pth`, `mae_checkpoint_*.pth`, `inpainter_checkpoint_*.pth` or
+        `mae_encoder_epoch_*.pth`; read without running code from it.
     out
         File to write.
     kind
@@ -132,7 +149,7 @@ def import_checkpoint(
         layout=layout_of(state, source),
         options=options or ImportOptions(),
     )
-    convert = {"regressor": _regressor, "mae": _mae, "encoder": _encoder}[kind]
+    convert = _CONVERTERS[kind]
     checkpoint = dataclasses.replace(convert(found), **_history(source, content, kind))
     write_checkpoint(out, checkpoint)
     return checkpoint
@@ -146,7 +163,7 @@ def _check_kind(source: Path, content: Mapping[str, Any], kind: Kind) -> None:
         )
     found = kind_of(content)
     if found != kind and (found, kind) != ("mae", "encoder"):
-        is_known = found in {"regressor", "mae", "encoder"}
+        is_known = found in _CONVERTERS
         advice = f"; import it with --kind {found}" if is_known else ""
         raise CheckpointError(f"{source}: holds a {found} checkpoint, expected {kind}{advice}")
 
@@ -155,7 +172,7 @@ def _history(source: Path, content: Mapping[str, Any], kind: Kind) -> Tree:
     if content.get("mlflow_run_id"):
         _log.info("%s: it was MLflow run %s", source, content["mlflow_run_id"])
     best = content.get("best_val_loss", content.get("best_val"))
-    # The epochs of an MAE counted from 0, those of a regressor from 1.
+    # Only the epochs of a regressor counted from 1.
     first = 1 if kind == "regressor" else 0
     completed = int(content["epoch"]) + 1 - first if "epoch" in content else 0
     return {"best_val": math.inf if best is None else float(best), "epoch": completed}
@@ -227,6 +244,53 @@ def _mae(found: _Earlier) -> Checkpoint:
     )
 
 
+def _inpainter(found: _Earlier) -> Checkpoint:
+    config = found.options.config
+    tree = _tree(found, {} if config is None else load_inpainter_run(config).model_dump())
+    shapes = encoder_shapes(encoder_part(found.weights), found.source)
+    heads = inpainter_shapes(found.weights, found.source)
+    if shapes["outer_mode"] == "split" and heads["head_type"] == "per_face":
+        raise CheckpointError(
+            f"{found.source}: has no head for the centre of the outer face, which an inpainter "
+            "with outer_mode 'split' and a head for each face needs here"
+        )
+    tree["model"] |= shapes | heads
+    run = _validated(InpainterRun, tree, found.source)
+    own = build_inpainter(run)
+    states = [
+        None if state is None else with_new_vectors(state, own.state_dict())
+        for state in (found.weights, found.average)
+    ]
+    for state in filter(None, states):
+        load_weights(own, state, found.source)
+    _tell_of_masks(found, run, is_new=len(states[0] or ()) > len(found.weights))
+    return Checkpoint(
+        kind="inpainter",
+        model_state_dict=states[0] or {},
+        ema_state_dict=states[1],
+        config=run.model_dump(),
+        config_digest=run.digest(),
+        normalization=run.normalization.model_dump(),
+        layout=found.layout.name,
+    )
+
+
+def _tell_of_masks(found: _Earlier, run: InpainterRun, *, is_new: bool) -> None:
+    """Say where an imported inpainter sees something else than it did."""
+    if is_new:
+        _log.warning(
+            "%s: for a sensor with no visible neighbour it took the mean of the hidden ones; here "
+            "such a sensor is predicted without neighbours",
+            found.source,
+        )
+    if "time" in run.model.predict_channels:
+        _log.warning(
+            "%s: it never saw sensors without a usable time; here they stay visible by their "
+            "photons, so predictions differ where there are any",
+            found.source,
+        )
+
+
 def _encoder(found: _Earlier) -> Checkpoint:
     """Return the averaged encoder where there is one, and only those options that are known."""
     state = encoder_part(found.average or found.weights)
@@ -251,6 +315,14 @@ def _encoder(found: _Earlier) -> Checkpoint:
         normalization=run.normalization.model_dump() if is_known else {},
         layout=found.layout.name,
     )
+
+
+_CONVERTERS: Final[Mapping[Kind, Callable[[_Earlier], Checkpoint]]] = {
+    "regressor": _regressor,
+    "mae": _mae,
+    "inpainter": _inpainter,
+    "encoder": _encoder,
+}
 
 
 def _tree(found: _Earlier, base: Tree) -> Tree:

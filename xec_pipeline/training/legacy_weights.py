@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from xec_pipeline.config.run import RegressorRun
+from xec_pipeline.detector.faces import face_of_sensor
 from xec_pipeline.detector.layout import LEGACY, PHYSICAL, Layout
 from xec_pipeline.errors import CheckpointError
 from xec_pipeline.models.heads import TASK_OUTPUTS
@@ -20,6 +22,20 @@ _LAST_LAYER: Final = 6
 _SPLIT_TOKENS: Final = 7
 """Tokens of an encoder whose outer face is split in two."""
 _EDGE_TABLES: Final = frozenset({"hex_edge_index", "adj_matrix", "edge_index"})
+_DERIVED_TABLES: Final = frozenset(
+    {
+        "nbr_indices",
+        "nbr_counts",
+        "sensor_ids",
+        "gather_indices",
+        "valid_positions",
+        "token_face_ids_map",
+    }
+)
+"""Tables that follow from the sensor maps; nothing is gained by comparing them, too."""
+_KEPT_TABLES: Final = frozenset({"knn_indices"})
+"""Tables that our network keeps with its weights, as they were in training."""
+_POSITIONS: Final = "sensor_positions"
 
 
 def layout_of(state: Mapping[str, Tensor], source: Path) -> Layout:
@@ -49,12 +65,63 @@ def layout_of(state: Mapping[str, Tensor], source: Path) -> Layout:
 
 
 def without_tables(state: Mapping[str, Tensor]) -> State:
-    """Return the weights proper; index tables follow from the layout."""
-    return {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+    """Return the weights proper, and tables that a network keeps; others follow from the layout."""
+    leaves = {name: name.rpartition(".")[2] for name in state}
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if leaves[name] in _KEPT_TABLES
+        or (tensor.is_floating_point() and leaves[name] != _POSITIONS)
+    }
+
+
+def inpainter_shapes(state: Mapping[str, Tensor], source: Path) -> dict[str, Any]:
+    """Return the options of an inpainter's heads, by name, that can be read off its weights.
+
+    Raises
+    ------
+    CheckpointError
+        If these are not the heads of the public architecture.
+    """
+    head = "cross_attn_head."
+    try:
+        if any(name.startswith(head) for name in state):
+            return {
+                "head_type": "cross_attention",
+                "cross_attn_k": state[f"{head}knn_indices"].shape[1],
+                "cross_attn_hidden": len(state[f"{head}neighbor_proj.bias"]),
+                "cross_attn_latent_dim": len(state[f"{head}latent_proj.bias"]),
+                "cross_attn_pos_dim": state[f"{head}pos_embed"].shape[1],
+            }
+        return {
+            "head_type": "per_face",
+            "use_local_context": "head_inner.global_decoder.0.weight" not in state,
+            "use_masked_attention": "head_inner.masked_pred_head.0.weight" in state,
+            "head_width": len(state["head_inner.latent_proj.0.bias"]),
+            "hex_head_width": len(state["head_top.latent_proj.0.bias"]),
+        }
+    except (KeyError, IndexError) as error:
+        raise CheckpointError(
+            f"{source}: not the heads of the earlier system: {error} (missing or misshapen)"
+        ) from None
+
+
+def with_new_vectors(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> State:
+    """Return the weights with zeros for what a sensor without visible neighbours has learned.
+
+    Parameters
+    ----------
+    state
+        Weights of an earlier inpainter, which had no such vectors.
+    own
+        Weights of ours, for names and shapes.
+    """
+    new = [name for name in own if name.rpartition(".")[2] in {"no_neighbour", "nothing"}]
+    return dict(state) | {name: torch.zeros_like(own[name]) for name in new}
 
 
 def encoder_part(state: Mapping[str, Tensor]) -> State:
-    """Return the encoder of an MAE, or `state` itself if it is a bare encoder."""
+    """Return the encoder of an MAE or inpainter, or `state` itself if it is a bare encoder."""
     if "pos_embed" in state:
         return dict(state)
     prefix = "encoder."
@@ -136,5 +203,15 @@ def _agrees(layout: Layout, name: str, table: Tensor) -> bool:
         # The order of the edges means nothing.
         own = sorted(layout.hex_edges.T.tolist())
         return table.ndim == 2 and sorted(table.T.tolist()) == own
-    maps = {"top_hex_indices": layout.top, "bottom_hex_indices": layout.bottom}
+    if leaf in _KEPT_TABLES | _DERIVED_TABLES:
+        return True
+    maps: dict[str, NDArray[Any]] = {
+        "top_hex_indices": layout.top,
+        "bottom_hex_indices": layout.bottom,
+        "inner_idx": layout.inner,
+        "us_idx": layout.us,
+        "ds_idx": layout.ds,
+        "outer_coarse_idx": layout.outer_coarse,
+        "face_ids": face_of_sensor(),
+    }
     return leaf in maps and table.tolist() == maps[leaf].tolist()

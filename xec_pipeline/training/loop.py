@@ -25,7 +25,14 @@ from xec_pipeline.training.network import compiled, wrapped_for_ranks
 from xec_pipeline.training.optim import clip_gradients
 from xec_pipeline.training.reporting import Reporter
 from xec_pipeline.training.seeding import seed_epoch
-from xec_pipeline.training.stage import ScalesTargets, Stage, StageBatch, Table, Validation
+from xec_pipeline.training.stage import (
+    CarriesSums,
+    ScalesTargets,
+    Stage,
+    StageBatch,
+    Table,
+    Validation,
+)
 from xec_pipeline.training.state import EpochSums, TrainedRun, TrainState
 from xec_pipeline.training.system_metrics import (
     EpochClock,
@@ -38,6 +45,8 @@ from xec_pipeline.training.tracking import Tracker
 PredictionSink = Callable[[int, Table], None]
 
 _SECONDS_BETWEEN_REPORTS: Final = 0.5
+_CARRIED: Final = "stage/"
+"""Prefix of a stage's own sums among those of an unfinished epoch."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -158,6 +167,7 @@ class Trainer:
             val_data=about.get("data", {}).get("val"),
             is_own=is_own,
         )
+        self._restore_sums(checkpoint.epoch_sums)
         if isinstance(self._stage, ScalesTargets):
             self._stage.take_targets(checkpoint.target_statistics, path)
 
@@ -189,7 +199,7 @@ class Trainer:
         clock = EpochClock()
         reset_peak(self._dist.device)
         if self._train(epoch, clock):
-            self._save(self.state.sums.over_ranks(self._dist))
+            self._save(self._epoch_sums())
             return True
         trained = self.state.sums.over_ranks(self._dist)
         trained_seconds = clock.elapsed()
@@ -215,12 +225,13 @@ class Trainer:
         batches = self._stage.batches(epoch, progress.step * self._accumulate)
         with contextlib.closing(batches):
             for group in groups(batches, self._accumulate):
-                clock.loaded(len(group))
+                n_events = sum(batch.n_total for batch in group)
+                clock.loaded(len(group), n_events)
                 step = self._gradient(epoch, group)
                 wants_stop = self._guard.must_stop(step)
                 self._update(step)
                 clock.stepped()
-                report.step(step, clock, sum(batch.n_total for batch in group))
+                report.step(step, clock)
                 if wants_stop:
                     self._guard.finish()  # weights that are not finite must not be saved
                     return True
@@ -312,9 +323,28 @@ class Trainer:
             "val/loss": validation.loss,
             "lr": self.state.optimizer.param_groups[0]["lr"],
             **validation.metrics,
-            **throughput_metrics(clock, int(trained["events"])),
+            **throughput_metrics(clock),
             **memory_metrics(self._dist.device),
         }
+
+    def _epoch_sums(self) -> dict[str, float]:
+        """Return the sums of an unfinished epoch over all ranks."""
+        sums = self.state.sums.over_ranks(self._dist)
+        if isinstance(self._stage, CarriesSums):
+            carried = self._stage.carried_sums()
+            sums |= {f"{_CARRIED}{name}": value for name, value in carried.items()}
+        return sums
+
+    def _restore_sums(self, sums: Mapping[str, float]) -> None:
+        """Give the stage its sums of the epoch that goes on, on rank 0; they are added later."""
+        carried = {
+            name.removeprefix(_CARRIED): value
+            for name, value in sums.items()
+            if name.startswith(_CARRIED)
+        }
+        goes_on = self.state.progress.step > 0 and self._dist.is_main
+        if goes_on and carried and isinstance(self._stage, CarriesSums):
+            self._stage.restore_sums(carried)
 
     def _save(self, sums: Mapping[str, float], copies: Sequence[str] = ()) -> Checkpoint:
         """Write copies and last checkpoint on rank 0 and return it; every rank takes part."""
@@ -351,20 +381,19 @@ class _Throttle:
     def __init__(self, reporter: Reporter, epoch: int, n_steps: int) -> None:
         self._reporter, self._epoch, self._n_steps = reporter, epoch, n_steps
         self._next = time.monotonic() + _SECONDS_BETWEEN_REPORTS
-        self._n_events = 0
 
-    def step(self, step: Step, clock: EpochClock, n_events: int) -> None:
-        self._n_events += n_events
+    def step(self, step: Step, clock: EpochClock) -> None:
         now = time.monotonic()
         if now < self._next:
             return
         self._next = now + _SECONDS_BETWEEN_REPORTS
+        clock.look_at(step.losses.device)
         self._reporter.progress(
             self._epoch,
             step.number,
             self._n_steps,
             loss=float(step.losses.mean()),
-            events_per_s=self._n_events / clock.elapsed(),
+            events_per_s=clock.n_events / clock.elapsed(),
         )
 
 

@@ -30,6 +30,18 @@ class MaskedSums:
         self._names = names
         self._values = torch.zeros(len(names), dtype=torch.float64, device=device)
 
+    @classmethod
+    def restored(
+        cls, sums: Mapping[str, float], features: Sequence[str], device: torch.device
+    ) -> "MaskedSums":
+        """Return sums that begin with those of `MaskedTotals.sums`; at zero if one is missing."""
+        made = cls(features, device)
+        if sums.keys() >= set(made._names):
+            made._values += torch.tensor(
+                [sums[name] for name in made._names], dtype=torch.float64, device=device
+            )
+        return made
+
     def add(
         self,
         event_loss: Tensor,
@@ -81,19 +93,21 @@ class MaskedTotals:
 
     Attributes
     ----------
+    sums
+        By name.
     n_events
         Events that were added.
     """
 
     def __init__(self, features: Sequence[str], sums: Mapping[str, float]) -> None:
         self._features = tuple(features)
-        self._sums = sums
+        self.sums = sums
         self.n_events = int(sums["events"])
 
     @property
     def loss(self) -> float:
         """Mean objective of an event."""
-        return self._sums["total"] / self.n_events
+        return self.sums["total"] / self.n_events
 
     def losses(self, prefix: str) -> dict[str, float]:
         """Return the mean losses of an event, and how many sensors were hidden.
@@ -112,9 +126,9 @@ class MaskedTotals:
         """
         metrics = {f"{prefix}total_loss": self.loss}
         for feature in self._features:
-            loss = self._sums[f"{feature}/loss"] / self.n_events
+            loss = self.sums[f"{feature}/loss"] / self.n_events
             metrics |= {f"{prefix}{feature}_loss": loss, f"{prefix}loss_{feature}": loss}
-        hidden, alive = self._sums["hidden"], self._sums["alive"]
+        hidden, alive = self.sums["hidden"], self.sums["alive"]
         metrics[f"{prefix}actual_mask_ratio"] = hidden / alive if alive else 0.0
         metrics[f"{prefix}n_masked_total"] = hidden
         return metrics
@@ -133,8 +147,8 @@ class MaskedTotals:
         metrics = {}
         for feature in self._features:
             for face in FACES:
-                total = self._sums[f"{feature}/{face}"]
-                over = self.n_events if of_all_events else self._sums[f"{feature}/{face}/weight"]
+                total = self.sums[f"{feature}/{face}"]
+                over = self.n_events if of_all_events else self.sums[f"{feature}/{face}/weight"]
                 if over:
                     metrics[f"{prefix}loss_{face}_{feature}"] = total / over
         return metrics
@@ -146,9 +160,9 @@ class MaskedTotals:
         """
         metrics = {}
         for feature in self._features:
-            count = self._sums[f"{feature}/sensors"]
+            count = self.sums[f"{feature}/sensors"]
             if count:
-                mean_square = self._sums[f"{feature}/squared"] / count
-                metrics[f"{prefix}mae_{feature}"] = self._sums[f"{feature}/absolute"] / count
+                mean_square = self.sums[f"{feature}/squared"] / count
+                metrics[f"{prefix}mae_{feature}"] = self.sums[f"{feature}/absolute"] / count
                 metrics[f"{prefix}rmse_{feature}"] = mean_square**0.5
         return metrics

@@ -35,6 +35,22 @@ class Reporter(Protocol):
         """Hear a sentence."""
 
 
+class Pace:
+    """How fast the steps of an epoch go."""
+
+    def __init__(self) -> None:
+        self._epoch = self._first = 0
+        self._since = 0.0
+
+    def seconds_left(self, epoch: int, step: int, n_steps: int) -> float | None:
+        """Return the time for the rest of the epoch; None at the first step heard of."""
+        now = time.monotonic()
+        if epoch != self._epoch:
+            self._epoch, self._first, self._since = epoch, step, now
+            return None
+        return (now - self._since) / max(step - self._first, 1) * (n_steps - step)
+
+
 class SilentReporter:
     """Tells nobody: every rank but rank 0."""
 

@@ -79,3 +79,14 @@ class ScalesTargets(Protocol):
 
     def take_targets(self, statistics: Mapping[str, Any], path: Path) -> None:
         """Use the units of the checkpoint `path` instead, which its weights have learned."""
+
+
+@runtime_checkable
+class CarriesSums(Protocol):
+    """A stage that sums more than the loss over an epoch, which may be broken off and go on."""
+
+    def carried_sums(self) -> dict[str, float]:
+        """Return the sums of the epoch so far over all ranks; every rank must call it."""
+
+    def restore_sums(self, sums: Mapping[str, float]) -> None:
+        """Begin the rest of an epoch with what `carried_sums` gave; for one rank."""

@@ -11,6 +11,7 @@ from xec_pipeline.config.file_names import (
     checkpoint_file,
     dead_study_file,
     encoder_file,
+    encoder_sidecar,
     inpainter_predictions_file,
     raw_onnx_file,
     recovered_file,
@@ -46,6 +47,10 @@ class GoingOn(NamedTuple):
     checkpoint: Checkpoint
     path: Path
     is_own: bool = False
+
+    def begins_again(self, run: TrainedRun) -> bool:
+        """Return whether only the weights are taken, and epochs count from 1 again."""
+        return run.checkpoint.reset_epoch and not self.is_own
 
 
 def choose_encoder(
@@ -140,7 +145,14 @@ def existing_checkpoints(run_dir: Path, kind: str) -> list[Path]:
     return sorted(run_dir.glob(checkpoint_file(kind, "*")))
 
 
-def clear_run(run_dir: Path, run_name: str, kind: str, exported: Collection[str] = ()) -> None:
+def clear_run(
+    run_dir: Path,
+    run_name: str,
+    kind: str,
+    exported: Collection[str] = (),
+    *,
+    keep: Path | None = None,
+) -> None:
     """Remove what an earlier training of this kind, and its weights, left in a run's folder.
 
     Files of other kinds of runs with the same name stay, and so do the tables of baselines, which
@@ -154,21 +166,30 @@ def clear_run(run_dir: Path, run_name: str, kind: str, exported: Collection[str]
         What is trained.
     exported
         File names of the models that are exported.
+    keep
+        File that stays: the weights with which a training begins, until it has its own.
     """
-    made = {
-        "regressor": _tables_and_figures(run_name),
-        "mae": (encoder_file("*"), sensor_predictions_file("*")),
-        "inpainter": _recovered(run_name),
-    }
-    stale = existing_checkpoints(run_dir, kind)
-    for pattern in made.get(kind, ()):
-        stale += sorted(run_dir.glob(pattern))
+    stale = files_of_training(run_dir, run_name, kind)
     stale += [run_dir / made for name in exported for made in (name, raw_onnx_file(name))]
-    stale = [path for path in stale if path.is_file()]
+    kept = None if keep is None else keep.resolve()
+    stale = [path for path in stale if path.is_file() and path.resolve() != kept]
     for path in stale:
         path.unlink(missing_ok=True)
     if stale:
         _log.info("%s: removed %d files of an earlier training", run_dir, len(stale))
+
+
+def files_of_training(run_dir: Path, run_name: str, kind: str) -> list[Path]:
+    """Return checkpoints of a kind, and all that was made with them, but exported models."""
+    made = {
+        "regressor": _tables_and_figures(run_name),
+        "mae": (encoder_file("*"), encoder_sidecar("*"), sensor_predictions_file("*")),
+        "inpainter": _recovered(run_name),
+    }
+    found = existing_checkpoints(run_dir, kind)
+    for pattern in made.get(kind, ()):
+        found += sorted(path for path in run_dir.glob(pattern) if path.is_file())
+    return found
 
 
 def _tables_and_figures(run_name: str) -> tuple[str, ...]:

@@ -123,6 +123,7 @@ class TrainState:
         self.model = model
         self.objective = objective
         self.encoder_source: Mapping[str, Any] | None = None
+        self.resumed_from: Mapping[str, Any] | None = None
         self.progress = Progress()
         self.sums = EpochSums(dist.device)
         self.optimizer = build_optimizer(model, config, objective)
@@ -163,6 +164,7 @@ class TrainState:
         progress = self.progress
         return Checkpoint(
             **{"encoder_source": self.encoder_source, **description},
+            resumed_from=self.resumed_from,
             model_state_dict=self.model.state_dict(),
             ema_state_dict=self.ema.state_dict() if self.ema is not None else None,
             ema_updates=self.ema.n_updates if self.ema is not None else 0,
@@ -211,6 +213,7 @@ class TrainState:
         """
         load_weights(self.model, checkpoint.model_state_dict, path)
         self.encoder_source = checkpoint.encoder_source
+        self.resumed_from = checkpoint.resumed_from if is_own else checkpoint.origin(path)
         if self._run.checkpoint.reset_epoch and not is_own:
             self._restart_average()
             return

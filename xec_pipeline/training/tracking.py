@@ -9,13 +9,14 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from filelock import FileLock
 
 from xec_pipeline.config.output import MlflowConfig
+from xec_pipeline.versioning import content_hash
 
 NO_TRACKING: Final = frozenset({"", "none", "null"})
 """Values of `mlflow.tracking_uri` that turn tracking off."""
@@ -142,6 +143,45 @@ def open_tracker(
     if not is_main or tracking_uri(config).lower() in NO_TRACKING:
         return NullTracker()
     return MlflowTracker(config, run_name, continued=continued)
+
+
+def refer_to(config: MlflowConfig, run_id: str | None, name: str, paths: Iterable[Path]) -> None:
+    """Log files as artifacts of a run by reference: where they are, how large, what they hold.
+
+    They are not copied; a checkpoint may have a gigabyte. The artifact is `references/<name>.json`,
+    by the names of the files below their common folder. A store that is out of order stops nothing.
+
+    Parameters
+    ----------
+    config
+        Names the store.
+    run_id
+        The run; None without tracking.
+    name
+        Of the group of files.
+    paths
+        The files.
+    """
+    uri = tracking_uri(config)
+    files = sorted(path.absolute() for path in paths)
+    if run_id is None or uri.lower() in NO_TRACKING or not files:
+        return
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    folder = os.path.commonpath([path.parent for path in files])
+    references = {
+        path.relative_to(folder).as_posix(): {
+            "path": str(path),
+            "bytes": path.stat().st_size,
+            "content_hash": content_hash(path),
+        }
+        for path in files
+    }
+    try:
+        MlflowClient(tracking_uri=uri).log_dict(run_id, references, f"references/{name}.json")
+    except (MlflowException, OSError) as error:
+        _log.warning("MLflow did not take the references to %s: %s", name, error)
 
 
 @contextlib.contextmanager

@@ -81,6 +81,8 @@ def read_encoder(path: Path) -> PretrainedEncoder:
     checkpoint = checkpoint_from(content, path)
     weights = _encoder_part(checkpoint, path)
     config = checkpoint.config
+    if not config:
+        _log.info("%s: weights alone; where they come from is not known", path)
     source = {
         "file": str(path),
         "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),

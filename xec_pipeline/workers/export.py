@@ -70,7 +70,7 @@ def export_run(
     """
     out_path = output_path(run, out_dir)
     started = time.perf_counter()
-    events = sample_events(run, PARITY_EVENTS)
+    events = sample_events(run.data, PARITY_EVENTS)
     exported = export_onnx(
         checkpoint or run.run_dir / checkpoint_file("regressor", "best"),
         out_path,

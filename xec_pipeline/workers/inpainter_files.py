@@ -54,7 +54,8 @@ class InpainterFiles:
         if not options.save_predictions:
             return
         shards = self._stage.validation_shards
-        n_events = min(options.max_predicted_events or shards.n_events, shards.n_events)
+        n_validated = self._stage.n_val_events
+        n_events = min(options.max_predicted_events or n_validated, n_validated)
         metadata = MaskedMetadata(
             predict_channels=self._run.model.predict_channels,
             normalization=self._run.normalization,

@@ -9,6 +9,7 @@ from torch import nn
 
 from xec_pipeline.config.file_names import checkpoint_file, encoder_file, sensor_predictions_file
 from xec_pipeline.config.mae import MaeRun
+from xec_pipeline.errors import CheckpointError
 from xec_pipeline.evaluation.sensor_predictions import (
     PredictionMetadata,
     SensorBlock,
@@ -19,13 +20,14 @@ from xec_pipeline.training.checkpoint import (
     load_checkpoint,
     tensor_digest,
     write_checkpoint,
+    write_weights,
 )
 from xec_pipeline.training.loop import EpochEnd
 from xec_pipeline.training.stages.mae import MaeStage
 from xec_pipeline.training.transfer import encoder_checkpoint
 
 PREDICTED_EVENTS: Final = 1000
-"""The first so many validation events are predicted sensor by sensor."""
+"""The first so many of the events that validate are predicted sensor by sensor."""
 
 
 class MaeFiles:
@@ -43,13 +45,15 @@ class MaeFiles:
         self._run, self._stage = run, stage
 
     def after_epoch(self, end: EpochEnd) -> None:
-        """Write what is due after an epoch: encoders at the best and the last, and regularly."""
+        """Write what is due after an epoch: encoders at the best and the last, and regularly.
+
+        Those of single epochs are bare weights for any program; that of the best is a checkpoint.
+        """
         options, epoch = self._run.checkpoint, end.checkpoint.epoch
-        names = [encoder_file("best")] if end.is_best else []
+        if end.is_best:
+            self._write_best(end.checkpoint)
         if end.is_best or end.is_last or epoch % options.save_interval == 0:
-            names.append(encoder_file(f"epoch_{epoch}"))
-        for name in names:
-            self._write_encoder(end.checkpoint, name)
+            self._write_encoder(end.checkpoint)
         if end.is_last or epoch % options.root_save_interval == 0:
             self._write_predictions(end.checkpoint, end.model)
 
@@ -62,13 +66,11 @@ class MaeFiles:
             Network after the last epoch.
         """
         best, last = (load_checkpoint(self._checkpoint(which), "mae") for which in ("best", "last"))
-        for checkpoint, name in (
-            (best, encoder_file(f"epoch_{best.epoch}")),
-            (best, encoder_file("best")),
-            (last, encoder_file(f"epoch_{last.epoch}")),
-        ):
-            if not self._is_written(checkpoint, name):
-                self._write_encoder(checkpoint, name)
+        if not self._is_written(best, encoder_file("best")):
+            self._write_best(best)
+        for checkpoint in (best, last):
+            if not self._is_written(checkpoint, encoder_file(f"epoch_{checkpoint.epoch}")):
+                self._write_encoder(checkpoint)
         if not (self._run.run_dir / sensor_predictions_file(last.epoch)).exists():
             self._write_predictions(last, model)
 
@@ -77,11 +79,18 @@ class MaeFiles:
 
     def _is_written(self, checkpoint: Checkpoint, name: str) -> bool:
         path = self._run.run_dir / name
-        return path.exists() and load_checkpoint(path, "encoder").epoch == checkpoint.epoch
+        try:
+            return load_checkpoint(path, "encoder").epoch == checkpoint.epoch
+        except CheckpointError:
+            return False  # missing, or what stands beside it tells of other weights
 
-    def _write_encoder(self, checkpoint: Checkpoint, name: str) -> None:
-        path = self._run.run_dir / name
+    def _write_best(self, checkpoint: Checkpoint) -> None:
+        path = self._run.run_dir / encoder_file("best")
         write_checkpoint(path, encoder_checkpoint(checkpoint, path))
+
+    def _write_encoder(self, checkpoint: Checkpoint) -> None:
+        path = self._run.run_dir / encoder_file(f"epoch_{checkpoint.epoch}")
+        write_weights(path, encoder_checkpoint(checkpoint, path))
 
     def _write_predictions(self, checkpoint: Checkpoint, model: nn.Module) -> None:
         if not self._run.checkpoint.save_predictions:

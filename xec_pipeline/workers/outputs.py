@@ -31,10 +31,10 @@ class ColumnsVersion:
     def update(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Add rows; every part must have the same columns and types."""
         for name, values in columns.items():
-            digest = self._columns.setdefault(name, xxhash.xxh3_128(str(values.dtype)))
-            digest.update(np.ascontiguousarray(values))
+            digest = self._columns.setdefault(name, xxhash.xxh3_128(str(values.dtype).encode()))
+            digest.update(np.ascontiguousarray(values).tobytes())
 
     def __str__(self) -> str:
         """Return the hash of names, types and values."""
         lines = sorted(f"{name} {digest.hexdigest()}" for name, digest in self._columns.items())
-        return xxhash.xxh3_128("\n".join(lines)).hexdigest()
+        return xxhash.xxh3_128("\n".join(lines).encode()).hexdigest()

@@ -28,7 +28,7 @@ from xec_pipeline.workers.lifetime import die_with_parent
 
 ERROR_FILE_ENV = "XEC_ERROR_FILE"
 _TORCH_ERROR_FILE_ENV = "TORCHELASTIC_ERROR_FILE"
-_PROGRESS_SECONDS = 5.0
+_PROGRESS_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -60,10 +60,8 @@ class Report:
         self._quiet_until = 0.0
 
     def progress(self, **numbers: float | str) -> None:
-        """Report where the work stands; at most one report in five seconds passes."""
-        now = time.monotonic()
-        if self.rank == 0 and now >= self._quiet_until:
-            self._quiet_until = now + _PROGRESS_SECONDS
+        """Report where the work stands; it passes if nothing was reported for a minute."""
+        if self.rank == 0 and time.monotonic() >= self._quiet_until:
             self._send("progress", numbers)
 
     def epoch(self, **numbers: float | str) -> None:
@@ -93,13 +91,14 @@ class Report:
         single = {
             name: value for name, value in metadata.items() if not isinstance(value, list | dict)
         }
-        _log.info("data version %s: %s", data_version, _line(single))
+        _log.info("data version %s: %s", data_version, as_line(single))
         if self._pipes is not None:
             typed = {name: _pipes_value(value) for name, value in metadata.items()}
             self._pipes.report_asset_materialization(metadata=typed, data_version=data_version)
 
     def _send(self, kind: str, numbers: Mapping[str, float | str]) -> None:
-        _log.info("%s", _line(numbers))
+        self._quiet_until = time.monotonic() + _PROGRESS_SECONDS
+        _log.info("%s", as_line(numbers))
         if self._pipes is not None:
             plain = {name: _finite_or_text(value) for name, value in numbers.items()}
             self._pipes.report_custom_message({"kind": kind, "numbers": plain})
@@ -185,7 +184,8 @@ def _finite_or_text(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _line(numbers: Mapping[str, Any]) -> str:
+def as_line(numbers: Mapping[str, Any]) -> str:
+    """Return names and values as one line, numbers to five digits."""
     return "  ".join(
         f"{name} {value:.5g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in numbers.items()

@@ -18,7 +18,7 @@ from xec_pipeline.evaluation.recovery import (
     HideSome,
     MeanPhotons,
 )
-from xec_pipeline.models.sensor_masks import SensorMasks
+from xec_pipeline.models.masking import SensorMasks
 
 
 def sample_path(run: InpainterRun, given: str | None) -> str:

@@ -35,6 +35,8 @@ from xec_pipeline.workers.training import (
     fit,
     open_datasets,
     open_tracker_for,
+    origin_metadata,
+    refer_to_files,
     reporter_for,
     run_worker,
 )
@@ -109,7 +111,7 @@ def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) ->
     stage = RegressorStage(run, dist, *shards, encoder if found is None else None)
     tracker = open_tracker_for(run, dist, found)
     with closing_run(tracker) as close_as:
-        params, tags = described(run, dist, stage)
+        params, tags = described(run, dist, stage, found, encoder)
         tracker.start({**params, "active_tasks": ",".join(run.tasks.active)}, tags)
         reporter = reporter_for(run, dist, report, _EPOCH_NUMBERS)
         result = _fit(run, dist, stage, found, reporter=reporter, tracker=tracker)
@@ -121,6 +123,7 @@ def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) ->
         if dist.is_main:
             if start.final_csvs:
                 _write_tables(run, stage, table, epoch=result.best_epoch, suffix="")
+            refer_to_files(run, "regressor", tracker)
             _report_result(run, result, tracker, report)
     return 0
 
@@ -187,7 +190,8 @@ def _write_tables(
 
 def _report_result(run: RegressorRun, result: FitResult, tracker: Tracker, report: Report) -> None:
     path = run.run_dir / _BEST
-    weights = load_checkpoint(path).inference_weights()
+    checkpoint = load_checkpoint(path)
+    weights = checkpoint.inference_weights()
     metadata = {
         "run_name": run.name,
         "checkpoint": path,
@@ -197,6 +201,7 @@ def _report_result(run: RegressorRun, result: FitResult, tracker: Tracker, repor
         "n_weights": sum(weight.numel() for weight in weights.values()),
         "mlflow_run_id": tracker.run_id or "none",
         "git_revision": git_revision(),
+        **origin_metadata(checkpoint),
         **chosen(result.best_metrics, _EPOCH_NUMBERS),
     }
     report.result(metadata, tensor_digest(weights))

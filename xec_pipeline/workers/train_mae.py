@@ -31,6 +31,8 @@ from xec_pipeline.workers.training import (
     fit,
     open_datasets,
     open_tracker_for,
+    origin_metadata,
+    refer_to_files,
     reporter_for,
     run_worker,
 )
@@ -85,7 +87,7 @@ def train(
     files = MaeFiles(run, stage)
     tracker = open_tracker_for(run, dist, found)
     with closing_run(tracker) as close_as, StopSignal() as stop:
-        tracker.start(*described(run, dist, stage))
+        tracker.start(*described(run, dist, stage, found))
         reporter = reporter_for(run, dist, report, _EPOCH_NUMBERS)
         trainer = Trainer(
             stage,
@@ -103,6 +105,7 @@ def train(
             return STOPPED_EXIT_CODE
         if dist.is_main:
             files.complete(trainer.state.best_model)
+            refer_to_files(run, "mae", tracker)
             _report_result(run, result, tracker, report)
     return 0
 
@@ -124,6 +127,7 @@ def _report_result(run: MaeRun, result: FitResult, tracker: Tracker, report: Rep
         "val_data_version": encoder.data["val"],
         "mlflow_run_id": tracker.run_id or "none",
         "git_revision": git_revision(),
+        **origin_metadata(encoder),
         **chosen(result.best_metrics, _EPOCH_NUMBERS),
     }
     report.result(metadata, tensor_digest(weights))

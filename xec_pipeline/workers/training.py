@@ -14,12 +14,13 @@ from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.data.shards import ShardSet, ensure_shards
 from xec_pipeline.errors import ConfigError, XecError
+from xec_pipeline.training.checkpoint import Checkpoint
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.loop import FitResult, Trainer
-from xec_pipeline.training.reporting import Reporter, SilentReporter, TerminalReporter
-from xec_pipeline.training.start import GoingOn, choose_start, clear_run
+from xec_pipeline.training.reporting import Pace, Reporter, SilentReporter, TerminalReporter
+from xec_pipeline.training.start import GoingOn, choose_start, clear_run, files_of_training
 from xec_pipeline.training.state import is_within
-from xec_pipeline.training.tracking import Tracker, open_tracker
+from xec_pipeline.training.tracking import Tracker, open_tracker, refer_to
 from xec_pipeline.training.transfer import PretrainedEncoder
 from xec_pipeline.workers.pipes import Report, open_report
 
@@ -58,13 +59,16 @@ class ReportReporter:
 
     def __init__(self, report: Report, names: Sequence[str]) -> None:
         self._report, self._names = report, names
+        self._pace = Pace()
 
     def progress(
         self, epoch: int, step: int, n_steps: int, *, loss: float, events_per_s: float
     ) -> None:
-        """Report a step."""
+        """Report a step, and how long the rest of the epoch will take."""
+        left = self._pace.seconds_left(epoch, step, n_steps)
+        numbers: dict[str, float | str] = {} if left is None else {"eta_s": round(left)}
         self._report.progress(
-            epoch=epoch, step=f"{step}/{n_steps}", loss=loss, events_per_s=events_per_s
+            epoch=epoch, step=f"{step}/{n_steps}", loss=loss, events_per_s=events_per_s, **numbers
         )
 
     def epoch(self, epoch: int, n_epochs: int, metrics: Mapping[str, float]) -> None:
@@ -146,10 +150,18 @@ def fit(
     if found is not None:
         trainer.resume(found.checkpoint, found.path, is_own=found.is_own)
         done = trainer.state.progress
-        reporter.log(f"going on from {found[1]} after {done.epoch} epochs, {done.step} steps")
-    if dist.is_main and (found is None or not is_within(found.path, run.run_dir)):
-        clear_run(run.run_dir, run.name, kind, _exported(run))
+        reporter.log(f"going on from {found.path} after {done.epoch} epochs, {done.step} steps")
+    if dist.is_main and _leaves_nothing_of_before(run, found):
+        source = None if found is None else found.path
+        clear_run(run.run_dir, run.name, kind, _exported(run), keep=source)
     return trainer.fit()
+
+
+def _leaves_nothing_of_before(run: AnyRun, found: Found) -> bool:
+    """Return whether what lies in the run's folder belongs to another training."""
+    if found is None or found.begins_again(run):
+        return True
+    return not is_within(found.path, run.run_dir)
 
 
 def _exported(run: AnyRun) -> tuple[str, ...]:
@@ -163,16 +175,31 @@ def _exported(run: AnyRun) -> tuple[str, ...]:
 
 
 def open_tracker_for(run: AnyRun, dist: DistContext, found: Found) -> Tracker:
-    """Return this rank's tracker; it goes on with the MLflow run of the checkpoint if it may."""
-    continues = found is not None and not run.checkpoint.new_mlflow_run
-    continued = found[0].mlflow_run_id if found is not None and continues else None
+    """Return this rank's tracker; it goes on with the MLflow run of the checkpoint if it may.
+
+    A training whose epochs count from 1 again has a run of its own: its curves begin anew.
+    """
+    is_new = found is None or run.checkpoint.new_mlflow_run or found.begins_again(run)
+    continued = None if found is None or is_new else found.checkpoint.mlflow_run_id
     return open_tracker(run.mlflow, run.name, is_main=dist.is_main, continued=continued)
 
 
 def described(
-    run: AnyRun, dist: DistContext, stage: DescribedStage
+    run: AnyRun,
+    dist: DistContext,
+    stage: DescribedStage,
+    found: Found = None,
+    encoder: PretrainedEncoder | None = None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return parameters and tags for the tracker."""
+    """Return parameters and tags for the tracker.
+
+    Parameters
+    ----------
+    run, dist, stage
+        What is trained.
+    found, encoder
+        Checkpoint that it goes on from, and pre-trained encoder that it begins with otherwise.
+    """
     about = stage.describe()
     weights = list(stage.model.parameters())
     params = {
@@ -181,6 +208,7 @@ def described(
         "trainable_params": sum(weight.numel() for weight in weights if weight.requires_grad),
         "world_size": dist.world_size,
         "n_train_events": stage.n_events,
+        "resume_state": _resume_state(run, found, encoder),
     }
     tags = {
         "run_name": run.name,
@@ -189,8 +217,59 @@ def described(
         "train_data_version": about["data"]["train"],
         "val_data_version": about["data"]["val"],
         "units": UNITS,
+        **_origin_tags("encoder", _encoder_source(found, encoder)),
+        **_origin_tags("resumed_from", _resumed_from(found)),
     }
     return params, tags
+
+
+def origin_metadata(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return which weights a training began with, as its checkpoint tells; none if at random."""
+    origins = {"encoder": checkpoint.encoder_source, "resumed_from": checkpoint.resumed_from}
+    return {
+        f"{what}_{name}": str(origin[name])
+        for what, origin in origins.items()
+        if origin is not None
+        for name in ("file", "run_name", "tensor_digest")
+        if origin.get(name) is not None
+    }
+
+
+def _resume_state(run: AnyRun, found: Found, encoder: PretrainedEncoder | None) -> str:
+    """Return in a word how a training begins."""
+    if found is not None:
+        return "weights" if found.begins_again(run) else "resumed"
+    return "new" if encoder is None else "encoder"
+
+
+def _encoder_source(found: Found, encoder: PretrainedEncoder | None) -> Mapping[str, Any] | None:
+    """Return where the encoder of a training came from; None for random weights."""
+    if found is not None:
+        return found.checkpoint.encoder_source
+    return None if encoder is None else encoder.source
+
+
+def _resumed_from(found: Found) -> Mapping[str, Any] | None:
+    """Return the checkpoint that a training was told to go on from; None if it began by itself."""
+    if found is None:
+        return None
+    own = found.checkpoint.resumed_from
+    return own if found.is_own else found.checkpoint.origin(found.path)
+
+
+def _origin_tags(what: str, origin: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return an origin of weights as tags `<what>.<name>`; none without one."""
+    plain = {
+        name: value for name, value in (origin or {}).items() if not isinstance(value, Mapping)
+    }
+    data = (origin or {}).get("data") or {}
+    plain |= {f"{name}_data_version": version for name, version in data.items()}
+    return {f"{what}.{name}": str(value) for name, value in plain.items() if value is not None}
+
+
+def refer_to_files(run: AnyRun, kind: str, tracker: Tracker) -> None:
+    """Tell MLflow of the files that a training left, without copying them."""
+    refer_to(run.mlflow, tracker.run_id, "training", files_of_training(run.run_dir, run.name, kind))
 
 
 def reporter_for(run: AnyRun, dist: DistContext, report: Report, names: Sequence[str]) -> Reporter:

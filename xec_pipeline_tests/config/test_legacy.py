@@ -11,6 +11,7 @@ import yaml
 from xec_pipeline.config.inpainter import FaceRatios
 from xec_pipeline.config.legacy import Kind, is_of_earlier_system, modernized
 from xec_pipeline.config.loader import load_inpainter_run, load_mae_run, load_regressor_run
+from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.run_base import Run
 from xec_pipeline.errors import ConfigError
 
@@ -191,3 +192,29 @@ def test_only_files_of_the_earlier_system_are_translated(kind: Kind):
 def test_overrides_win_over_translations():
     run = load_regressor_run(FOLDER / "regressor.yaml", {"data.chunksize": 1000})
     assert run.data.chunksize == 1000
+
+
+@pytest.mark.parametrize("decay", ["0", "0.0"])
+def test_empty_sections_and_a_decay_of_zero_are_understood(
+    tmp_path: Path, decay: str, caplog: pytest.LogCaptureFixture
+):
+    text = (FOLDER / "mae.yaml").read_text()
+    tree = yaml.safe_load(text)
+    tree |= {"distributed": None}
+    tree["training"] |= {"ema_decay": float(decay), "time": None}
+    path = tmp_path / "old.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    with caplog.at_level(logging.INFO):
+        run = load_mae_run(path)
+    assert run.training.ema_decay is None
+    assert run.training.time == MaeRun().training.time
+    assert run.distributed.num_gpus == 1
+    assert "training.ema_decay 0 is taken as null" in caplog.text
+
+
+def test_an_empty_section_of_a_new_file_has_its_defaults(tmp_path: Path):
+    path = tmp_path / "new.yaml"
+    path.write_text("preset: mae-demo\nmodel:\ntraining:\n  time:\n")
+    assert load_mae_run(path).model_dump(exclude={"mlflow"}) == load_mae_run("mae-demo").model_dump(
+        exclude={"mlflow"}
+    )

@@ -19,6 +19,7 @@ def main(mode: str) -> None:
         fail(mode, rank)
         if mode == "flaky" and report.retry_number == 0:
             raise ValueError("only once")
+        report.progress(step="1/9", loss=2.0)
         for number in range(2):
             report.epoch(epoch=number, loss=1.0 / (1 + number))
             report.progress(step=number)

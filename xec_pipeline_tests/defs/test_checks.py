@@ -116,6 +116,6 @@ def test_network_must_beat_the_simple_methods(model, passes):
     errors = {"avg": 0.9, "sa": 0.15, "localfit": 0.1}
     errors |= {} if model is None else {"model": model}
     numbers = {f"relative_rms_above_100_photons_{name}": value for name, value in errors.items()}
-    evaluation = check(network_beats_simple_methods, keys.RECOVERED, **numbers)
+    evaluation = check(network_beats_simple_methods, keys.RECOVERED, None, **numbers)
     assert evaluation.passed is passes
     assert evaluation.severity == dg.AssetCheckSeverity.WARN

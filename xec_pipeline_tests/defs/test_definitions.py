@@ -16,8 +16,13 @@ MADE = {
     "regressor/resolution_pdf",
     "regressor/resolution_table",
     "regressor/onnx",
+    "inpainter/weights",
+    "inpainter/predictions_root",
+    "inpainter/analysis",
+    "inpainter/dead_study",
+    "inpainter/export",
 }
-EXTERNAL = {"raw/root_files", "config/regressor", "config/mae"}
+EXTERNAL = {"raw/root_files", "config/regressor", "config/mae", "config/inpainter"}
 HEAVY = "torch uproot awkward matplotlib pandas mlflow dagster_mlflow scipy onnx onnxruntime"
 
 
@@ -60,6 +65,15 @@ def test_graph_holds_the_chain(specs):
         "regressor/predictions_csv",
         "regressor/baselines_csv",
     }
+    assert above["inpainter/weights"] == {"data/shards", "config/inpainter", "mae/encoder"}
+    assert above["inpainter/predictions_root"] == {"data/shards", "inpainter/weights"}
+    assert above["inpainter/analysis"] == {"inpainter/predictions_root"}
+    assert above["inpainter/dead_study"] == {
+        "data/shards",
+        "inpainter/weights",
+        "regressor/weights",
+    }
+    assert above["inpainter/export"] == {"data/shards", "inpainter/weights"}
 
 
 @pytest.mark.parametrize("name", sorted(MADE | EXTERNAL))
@@ -74,7 +88,11 @@ def test_asset_is_described(specs, name):
 
 def test_only_figures_and_tables_are_made_unasked(specs):
     automatic = {name for name, spec in specs.items() if spec.automation_condition is not None}
-    assert automatic == {"regressor/resolution_pdf", "regressor/resolution_table"}
+    assert automatic == {
+        "regressor/resolution_pdf",
+        "regressor/resolution_table",
+        "inpainter/analysis",
+    }
 
 
 def test_no_asset_returns_a_value(definitions):
@@ -84,14 +102,35 @@ def test_no_asset_returns_a_value(definitions):
             assert {output.dagster_type.kind.name for output in asset.op.output_defs} == {"NOTHING"}
 
 
-@pytest.mark.parametrize("name", ["mae/encoder", "regressor/weights", "regressor/predictions_csv"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mae/encoder",
+        "regressor/weights",
+        "regressor/predictions_csv",
+        "inpainter/weights",
+        "inpainter/predictions_root",
+        "inpainter/dead_study",
+    ],
+)
 def test_what_needs_a_gpu_waits_in_its_pool(definitions, name):
     key = dg.AssetKey.from_user_string(name)
     assert definitions.resolve_assets_def(key).op.pool == "gpu"
 
 
 @pytest.mark.parametrize(
-    "job", ["build_shards", "pretrain_mae", "train_regressor", "draw_figures", "export_onnx"]
+    "job",
+    [
+        "build_shards",
+        "pretrain_mae",
+        "train_regressor",
+        "draw_figures",
+        "export_onnx",
+        "train_inpainter",
+        "analyze_inpainter",
+        "study_dead_sensors",
+        "export_inpainter",
+    ],
 )
 def test_jobs_can_be_built(definitions, job):
     assert definitions.resolve_job_def(job).partitions_def is not None

@@ -4,7 +4,9 @@ import dagster as dg
 import pytest
 
 from xec_pipeline.config.registry import registered_mae, registered_regressor
+from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.defs import keys
+from xec_pipeline.defs.assets import regressor
 from xec_pipeline.defs.assets.regressor import weights
 from xec_pipeline.defs.lineage import UpstreamEncoder, upstream_encoder
 from xec_pipeline.defs.partitions import encoder_of_run, mae_partitions, run_partitions
@@ -80,3 +82,48 @@ def test_worker_and_metadata_know_the_encoder(instance, monkeypatch, run_name, m
         known: UpstreamEncoder = upstream_encoder(instance, mae)
         assert told == [known.extras()]
         assert made.metadata["upstream_mae_data_version"].value == "v1"
+
+
+def resuming(file: str) -> RegressorRun:
+    """Return the run `demo-scratch` as if it had been told to resume a file of another run."""
+    run = registered_regressor("demo-scratch")
+    options = run.checkpoint.model_copy(update={"resume_from": file})
+    return run.model_copy(update={"checkpoint": options})
+
+
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [
+        ("artifacts/demo/checkpoint_best.pth", keys.WEIGHTS),
+        ("artifacts/demo/mae_encoder_epoch_1.pth", keys.ENCODER),
+    ],
+)
+def test_a_resumed_run_is_told_as_it_was_before_the_training(
+    instance, monkeypatch, file: str, key: dg.AssetKey
+):
+    def record_source(version: str) -> None:
+        tags = {"dagster/data_version": version}
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(key, partition="demo", tags=tags)
+        )
+
+    def run(_self, _context, _module, _arguments, *, extras=None, **_options):
+        assert extras is None
+        record_source("made meanwhile")
+        return dg.MaterializeResult(data_version=dg.DataVersion("w"))
+
+    monkeypatch.setattr(TorchDDP, "run", run)
+    monkeypatch.setattr(regressor, "registered_regressor", lambda _: resuming(file))
+    record_source("v1")
+    result = dg.materialize(
+        [weights],
+        instance=instance,
+        partition_key="demo-scratch",
+        resources={"ddp": TorchDDP(), "mlflow": MlflowTracking(tracking_uri="none")},
+    )
+    (made,) = result.asset_materializations_for_node("regressor__weights")
+    told = {name: value.value for name, value in made.metadata.items()}
+    assert (told["resumed_from_run"], told["resumed_from_file"]) == ("demo", file)
+    assert told["resumed_from_data_version"] == "v1"
+    assert told["resumed_from_asset"] == key
+    assert "resumed_from_dagster_run" in told

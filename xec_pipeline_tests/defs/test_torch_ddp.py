@@ -58,7 +58,7 @@ def failure(result: dg.ExecuteInProcessResult) -> tuple[str, dict[str, Any]]:
     return str(data.description), {name: value.value for name, value in data.metadata.items()}
 
 
-def test_plain_worker_reports_result_and_epochs(ddp, tmp_path):
+def test_plain_worker_reports_result_and_epochs(ddp, tmp_path, capsys):
     result = materialize(ddp, "ok", profile="cpu")
     assert result.success
     (made,) = result.asset_materializations_for_node("made__thing")
@@ -69,6 +69,10 @@ def test_plain_worker_reports_result_and_epochs(ddp, tmp_path):
     observed = result.get_asset_observation_events()
     losses = [event.asset_observation_data.asset_observation.metadata["loss"] for event in observed]
     assert [loss.value for loss in losses] == [1.0, 0.5]
+    # Progress right after an epoch does not get through.
+    log = capsys.readouterr().err
+    assert "thing - step 1/9  loss 2" in log
+    assert "thing - step 0" not in log
     assert marked(tmp_path) == []
 
 

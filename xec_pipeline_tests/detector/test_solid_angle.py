@@ -27,6 +27,7 @@ from xec_pipeline.detector.solid_angle import (
     SIPM_SECOND_MOMENT_CM2,
     disk_fraction,
     far_field_fraction,
+    far_field_fraction_and_gradient,
     rectangles_fraction,
     sipm_fraction,
     sipm_fraction_and_gradient,
@@ -373,3 +374,21 @@ def test_published_outer_sum():
     points = uvw_to_xyz([[0, 0, 20]])
     seen = solid_angle_fraction(points, aligned_geometry(), pmt_radius_cm=OLD_PMT_RADIUS_CM)[0]
     assert seen[4092:4308].sum() + seen[4742:].sum() == pytest.approx(0.306732, abs=5e-6)
+
+
+def test_gradient_of_the_far_field_is_that_of_its_value():
+    rng = np.random.default_rng(6)
+    height = rng.uniform(-5, 30, 200)
+    distance_sq = height**2 + rng.uniform(1, 900, 200)
+    window = {"area_cm2": 15.9, "second_moment_cm2": 1.27}
+    value, gradient = far_field_fraction_and_gradient(distance_sq, height, **window)
+    np.testing.assert_array_equal(value, far_field_fraction(distance_sq, height, **window))
+    front = height > 0.01
+    for k, shift in enumerate(np.eye(2) * 1e-5):
+        moved = [
+            far_field_fraction(distance_sq + sign * shift[0], height + sign * shift[1], **window)
+            for sign in (1, -1)
+        ]
+        numeric = (moved[0] - moved[1]) / 2e-5
+        np.testing.assert_allclose(gradient[k][front], numeric[front], rtol=1e-5, atol=1e-10)
+    assert not gradient[:, height < 0].any()

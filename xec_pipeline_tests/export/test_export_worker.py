@@ -49,19 +49,19 @@ def test_disabled_export_is_an_error(run_file, capsys):
 
 def test_samples_hold_every_way_of_being_invalid():
     run = load_regressor_run("demo", {"data.val_path": "", "data.test_path": ""})
-    npho, time_s = sample_events(run, 12)
+    npho, time_s = sample_events(run.data, 12)
     assert npho.shape == time_s.shape == (12, 4760)
     assert npho.dtype == time_s.dtype == np.float32
     assert np.isnan(npho).any()
     assert (npho > 9e9).all(axis=1).any()
     assert (npho == 0).all(axis=1).any()
     assert np.isneginf(time_s).any()
-    again = sample_events(run, 12)
+    again = sample_events(run.data, 12)
     np.testing.assert_array_equal(again.npho, npho)
 
 
 def test_samples_come_from_shards_when_there_are_any(tiny_shards):
     run = load_regressor_run("demo", {"data.test_path": str(tiny_shards.path)})
-    npho, time_s = sample_events(run, 20)
+    npho, time_s = sample_events(run.data, 20)
     np.testing.assert_array_equal(npho[:15], tiny_shards.npho(slice(0, 15)))
     np.testing.assert_allclose(1e9 * time_s[:15], tiny_shards.times_ns(slice(0, 15)), rtol=1e-6)

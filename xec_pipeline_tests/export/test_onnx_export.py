@@ -42,7 +42,7 @@ KINDS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def events():
     run = load_regressor_run("demo", {"data.val_path": "", "data.test_path": ""})
-    return sample_events(run, 16)
+    return sample_events(run.data, 16)
 
 
 @pytest.mark.parametrize("kind", KINDS)

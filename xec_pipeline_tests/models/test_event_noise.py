@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xec_pipeline.models.event_noise import event_keys, sensor_noise
+from xec_pipeline.models.event_noise import event_keys, hide_first, sensor_noise
 
 N = 4760
 FEW = 200
@@ -72,6 +72,20 @@ def mixed(word: int) -> int:
     word = (word ^ word >> 30) * 0xBF58476D1CE4E5B9 % 2**64
     word = (word ^ word >> 27) * 0x94D049BB133111EB % 2**64
     return word ^ word >> 31
+
+
+def test_of_equal_places_the_first_are_hidden():
+    place = torch.tensor(
+        [[0.5, 0.1, 0.5, 0.5, 0.2], [0.3, 0.1, 0.5, 0.4, 0.2]], dtype=torch.float64
+    )
+    alive = torch.ones(2, 5, dtype=torch.bool)
+    alive[1, 1] = False
+    found = hide_first(place, alive, torch.tensor([3, 9]))
+    assert found.tolist() == [[True, True, False, False, True], [True, False, True, True, True]]
+    distinct = hide_first(place[1:], alive[1:], torch.tensor([2]))
+    assert distinct.tolist() == [[True, False, False, False, True]]
+    assert not hide_first(place, alive, torch.tensor([0, 0])).any()
+    assert hide_first(place[:0], alive[:0], torch.tensor([], dtype=torch.int64)).shape == (0, 5)
 
 
 @pytest.mark.gpu

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from xec_pipeline.config.normalization import NormalizationConfig
+from xec_pipeline.detector.faces import face_of_sensor
 from xec_pipeline.detector.layout import LEGACY, Layout
 
 NORMALIZATION = NormalizationConfig(
@@ -29,6 +30,9 @@ def flat_config(kind: str, **changes: Any) -> dict[str, Any]:
     flat = FLAT | NORMALIZATION.model_dump()
     if kind == "regressor":
         flat |= {"hidden_dim": 16, "drop_path_rate": 0.0, "active_tasks": [], "nll_tasks": []}
+    elif kind == "inpainter":
+        flat |= {"mask_ratio": 0.1, "predict_channels": ["npho", "time"], "freeze_encoder": False}
+        flat |= {"mask_npho_flat": True, "head_type": "cross_attention", "cross_attn_k": 16}
     else:
         del flat["npho_threshold"]
         flat |= {"mask_ratio": 0.65, "decoder_dim": 16, "predict_channels": ["npho", "time"]}
@@ -72,6 +76,36 @@ def earlier_state(
         for place, layer in parts.items():
             state |= {f"heads.{name}.{place}.{k}": v for k, v in layer.state_dict().items()}
     return state
+
+
+def earlier_inpainter(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights of one of our inpainters with LEGACY layout as they were saved."""
+    state = {
+        name: tensor.clone()
+        for name, tensor in model.state_dict().items()
+        if name.rpartition(".")[2] not in {"no_neighbour", "nothing"}
+    }
+    state |= tables("encoder.")
+    maps = {
+        "inner_idx": LEGACY.inner,
+        "us_idx": LEGACY.us,
+        "ds_idx": LEGACY.ds,
+        "outer_coarse_idx": LEGACY.outer_coarse,
+        "top_hex_indices": LEGACY.top,
+        "bottom_hex_indices": LEGACY.bottom,
+    }
+    state |= {name: torch.tensor(ids) for name, ids in maps.items()}
+    if "cross_attn_head.pos_embed" in state:
+        state["cross_attn_head.sensor_positions"] = torch.zeros(4760, 3)
+        state["cross_attn_head.face_ids"] = torch.tensor(face_of_sensor()).long()
+        state["cross_attn_head.token_face_ids_map"] = torch.arange(6)
+    else:
+        state |= {f"head_{face}.edge_index": torch.tensor(LEGACY.hex_edges) for face in _HEX}
+        state["head_outer_sensor.valid_positions"] = torch.ones(234, 6, dtype=torch.bool)
+    return state
+
+
+_HEX = ("top", "bot")
 
 
 def averaged(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

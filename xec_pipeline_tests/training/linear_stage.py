@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.stage import Validation
 
 
@@ -17,10 +18,16 @@ class LinearBatch:
 
 
 class LinearStage:
-    """Learns y = w x from `x` and `y`, in batches of the given sizes, always in the same order."""
+    """Learns y = w x from `x` and `y`, in batches of the given sizes, always in the same order.
 
-    def __init__(self, x: Tensor, y: Tensor, sizes: Sequence[int]) -> None:
+    Ranks share each batch out.
+    """
+
+    def __init__(
+        self, x: Tensor, y: Tensor, sizes: Sequence[int], dist: DistContext | None = None
+    ) -> None:
         self.x, self.y, self.sizes = x, y, list(sizes)
+        self._dist = dist or DistContext()
         self.model = nn.Linear(x.shape[1], 1, bias=False)
         nn.init.constant_(self.model.weight, 0.5)
         self.validation_losses: list[float] = []
@@ -31,7 +38,9 @@ class LinearStage:
 
     def batches(self, _: int, first: int) -> Generator[LinearBatch, None, None]:
         parts = torch.split(torch.arange(len(self.x)), self.sizes)
-        yield from (LinearBatch(index_B=part, n_total=len(part)) for part in parts[first:])
+        for part in parts[first:]:
+            own = part[self._dist.rank :: self._dist.world_size]
+            yield LinearBatch(index_B=own, n_total=len(part))
 
     def event_losses(self, network: nn.Module, batch: Any) -> Tensor:
         predicted: Tensor = network(self.x[batch.index_B])[:, 0]

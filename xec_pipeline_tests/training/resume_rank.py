@@ -13,8 +13,9 @@ import torch
 
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.data.shards import open_shards
-from xec_pipeline.training.distributed import start_from_env
+from xec_pipeline.training.distributed import DistContext, start_from_env
 from xec_pipeline.training.guard import StopSignal
+from xec_pipeline_tests.training.stopped_line import last, linear
 from xec_pipeline_tests.training.tiny import balanced_run, fit, stop_after
 
 STEPS_BEFORE_THE_BREAK = 8
@@ -28,6 +29,15 @@ def run_of(folder: Path, epochs: int, batch_size: int, resume_from: Path | None)
         training={"epochs": epochs},
         checkpoint={"resume_from": str(resume_from) if resume_from is not None else None},
     )
+
+
+def break_lines_off(folder: Path, dist: DistContext) -> None:
+    """Train a line as a whole, and again for each of its steps with a break after that step."""
+    linear(folder / "whole", "cosine", dist=dist)
+    for step in range(1, 11):
+        broken = folder / str(step)
+        assert linear(broken, "cosine", step, dist).global_step < 12
+        linear(broken, "cosine", dist=dist, resume_from=str(last(broken)))
 
 
 def main(shard_dir: Path, out_dir: Path, of_one_rank: Path) -> None:
@@ -47,9 +57,9 @@ def main(shard_dir: Path, out_dir: Path, of_one_rank: Path) -> None:
     stop = StopSignal()
     broken = train("broken", 2, stop=stop, on_stage=interrupt)
     assert broken.result.was_stopped
-    last = out_dir / "broken" / "tiny" / "checkpoint_last.pth"
-    curves["resumed"] = train("broken", 2, last).curve.epochs
+    curves["resumed"] = train("broken", 2, last(out_dir / "broken")).curve.epochs
     curves["from one"] = train("from_one", 3, of_one_rank).curve.epochs
+    break_lines_off(out_dir / "lines", dist)
     if dist.is_main:
         (out_dir / "curves.json").write_text(json.dumps(curves))
     dist.stop()

@@ -14,6 +14,8 @@ from xec_pipeline.data.shards import build_shards, open_shards
 from xec_pipeline.training.checkpoint import load_checkpoint
 from xec_pipeline_tests.training.ranks import run_two_ranks
 from xec_pipeline_tests.training.resume_rank import run_of
+from xec_pipeline_tests.training.stopped_line import last as end_of
+from xec_pipeline_tests.training.stopped_line import linear
 from xec_pipeline_tests.training.tiny import Fitted, fit, largest_difference
 
 _COMPARED = ("task/", "train/loss", "val/", "lr")
@@ -73,6 +75,19 @@ def test_two_ranks_resume_as_if_they_had_never_stopped(
     assert largest_difference(first, second) < 1e-6
     for name in ("train/loss", "val/loss", "lr", "train/grad_norm_max"):
         assert curves["resumed"]["2"][name] == pytest.approx(curves["whole"]["2"][name], rel=1e-6)
+
+
+def test_two_ranks_may_stop_after_any_step(two_ranks: tuple[Path, dict[str, Any]], tmp_path: Path):
+    folder = two_ranks[0] / "lines"
+    whole = load_checkpoint(end_of(folder / "whole"))
+    assert (
+        largest_difference(whole, linear(tmp_path, "cosine")) < 1e-6
+    )  # and one rank learns it too
+    for step in range(1, 11):
+        resumed = load_checkpoint(end_of(folder / str(step)))
+        assert resumed.global_step == whole.global_step == 12
+        assert largest_difference(whole, resumed) < 1e-6, step
+        assert resumed.scheduler_state_dict == whole.scheduler_state_dict
 
 
 def test_one_and_two_ranks_go_on_from_each_other(

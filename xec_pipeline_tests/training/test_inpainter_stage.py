@@ -89,12 +89,12 @@ def test_validation_hides_the_same_sensors_for_every_network_and_rank(
 ):
     run = tiny_inpainter_run(tmp_path)
     other = stage_of(run, tiny_shards)
-    masks = {}
+    masks: dict[int, np.ndarray[Any, Any]] = {}
     for stage in (fitted.stage, other):
         for part in stage.predict(stage.model, 9):
             for event, is_masked in zip(part.event, part.is_masked, strict=True):
                 assert np.array_equal(masks.setdefault(int(event), is_masked), is_masked)
-    hidden = [{}, {}]
+    hidden: list[dict[int, torch.Tensor]] = [{}, {}]
     for epoch, found in enumerate(hidden, start=1):
         for rank in (0, 1):
             for batch in stage_of(run, tiny_shards, rank, 2).batches(epoch, 0):

@@ -185,6 +185,7 @@ def test_faces_of_training_and_learned_weights_are_logged_when_asked_for(
 
 def test_parts_of_an_epoch_are_not_logged_as_the_whole(tiny_shards: ShardSet, tmp_path: Path):
     stage = stage_of(tiny_mae_run(tmp_path), tiny_shards)
+    stage.restore_sums({"events": 16.0})  # of a program that summed other things
     for batch in stage.batches(1, 2):
         stage.event_losses(stage.model, batch)
     metrics = stage.validate(stage.model).metrics
@@ -207,6 +208,27 @@ def test_predictions_of_sensors(fitted: FittedMae, tiny_shards: ShardSet):
     error = np.concatenate([(b.pred - b.truth)[b.is_masked][:, 0] for b in stage.predict(model)])
     reported = fitted.curve.epochs[3]["val/mae_npho"]
     assert float(np.abs(error).mean()) == pytest.approx(reported, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"max_val_events": 12}, [0, 4, 8, 12, 16]),
+        ({"fiducial": {"enabled": True, "u_max": 10.0}}, None),
+    ],
+    ids=["spread", "inside the cut"],
+)
+def test_predicted_are_the_first_of_those_that_validate(
+    data, expected, tiny_shards: ShardSet, tmp_path: Path
+):
+    stage = stage_of(tiny_mae_run(tmp_path, data={"batch_size": 8, **data}), tiny_shards)
+    if expected is None:
+        inside = np.abs(np.asarray(tiny_shards.columns["uvwTruth"])[:, 0]) < 10.0
+        expected = np.flatnonzero(inside)[:5].tolist()
+        assert expected != list(range(5))
+        assert stage.n_val_events == inside.sum()
+    found = np.concatenate([block.index for block in stage.predict(stage.model, 5)])
+    assert found.tolist() == expected
 
 
 def test_a_trained_encoder_is_exported_alone(fitted: FittedMae):

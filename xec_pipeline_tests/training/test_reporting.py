@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from xec_pipeline.training import reporting
-from xec_pipeline.training.reporting import TerminalReporter
+from xec_pipeline.training.reporting import Pace, TerminalReporter
 
 
 class Screen:
@@ -57,3 +57,14 @@ def test_a_long_epoch_is_heard_of_now_and_then(
     with caplog.at_level(logging.INFO):
         TerminalReporter(4).progress(2, 5, 9, loss=0.5, events_per_s=12)
     assert caplog.records[0].getMessage() == "epoch 2/4  step 5/9  loss 0.5  12 events/s"
+
+
+def test_what_is_left_of_an_epoch_follows_from_its_own_steps(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    pace = Pace()
+    now = 50.0
+    assert pace.seconds_left(1, 4, 100) is None  # resumed in its middle
+    now = 60.0
+    assert pace.seconds_left(1, 24, 100) == pytest.approx(0.5 * 76)
+    assert pace.seconds_left(2, 1, 100) is None
+    assert pace.seconds_left(2, 1, 100) == 0

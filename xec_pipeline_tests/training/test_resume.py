@@ -8,7 +8,13 @@ import torch
 
 from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.errors import CheckpointError, ConfigError, OutputError
-from xec_pipeline.training.checkpoint import Checkpoint, load_checkpoint, write_checkpoint
+from xec_pipeline.training import loop
+from xec_pipeline.training.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    tensor_digest,
+    write_checkpoint,
+)
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.guard import StopSignal
 from xec_pipeline.training.loop import Trainer
@@ -16,7 +22,9 @@ from xec_pipeline.training.reporting import SilentReporter
 from xec_pipeline.training.stages.regressor import RegressorStage
 from xec_pipeline.training.start import choose_start, clear_run
 from xec_pipeline.training.state import TrainState
+from xec_pipeline.training.system_metrics import EpochClock, throughput_metrics
 from xec_pipeline_tests.training.linear_stage import LinearStage
+from xec_pipeline_tests.training.stopped_line import X, last, linear
 from xec_pipeline_tests.training.tiny import (
     Curve,
     Fitted,
@@ -28,10 +36,6 @@ from xec_pipeline_tests.training.tiny import (
 )
 
 DROPOUT = {"dropout": 0.1, "head_dropout": 0.2, "drop_path_rate": 0.1}
-
-
-def last(folder: Path) -> Path:
-    return folder / "tiny" / "checkpoint_last.pth"
 
 
 @pytest.mark.parametrize("n_steps", [6, 9], ids=["between epochs", "within an epoch"])
@@ -70,23 +74,6 @@ def test_all_that_is_learned_or_weighted_goes_on(tmp_path: Path, tiny_shards: Sh
 
 
 SCHEDULERS = ("none", "cosine", "cosine_restarts", "onecycle", "plateau")
-X = torch.linspace(-2, 3, 23)[:, None]
-
-
-def linear(folder: Path, scheduler: str, stop_at: int | None = None, **checkpoint) -> Checkpoint:
-    """Train a line for three epochs of four steps, or until its step `stop_at`; return the end."""
-    training = {"lr_scheduler": scheduler, "lr": 0.1, "lr_patience": 0, "grad_accum_steps": 2}
-    training |= {"lr_restart_period": 1, "warmup_epochs": 0.6}
-    stage = LinearStage(X, 2 * X[:, 0] + 0.1, [4, 4, 4, 4, 4, 2, 1])
-    stop = StopSignal()
-    if stop_at is not None:
-        stop_after(2 * stop_at, stop, stage)
-    run = tiny_run(folder, training=training, checkpoint=checkpoint)
-    made = Trainer(stage, run, DistContext(), reporter=SilentReporter(), tracker=Curve(), stop=stop)
-    if run.checkpoint.resume_from is not None:
-        made.resume(load_checkpoint(last(folder)), last(folder))
-    made.fit()
-    return load_checkpoint(last(folder))
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
@@ -102,6 +89,21 @@ def test_stopping_after_any_step_changes_nothing(tmp_path: Path, scheduler: str)
         assert largest_difference(whole, resumed) < 1e-6
         assert resumed.scheduler_state_dict == whole.scheduler_state_dict
         assert resumed.best_val == pytest.approx(whole.best_val, rel=1e-6)
+
+
+def test_throughput_counts_the_events_of_this_process_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    counted = []
+
+    def note(clock: EpochClock) -> dict[str, float]:
+        counted.append(clock.n_events)
+        return throughput_metrics(clock)
+
+    monkeypatch.setattr(loop, "throughput_metrics", note)
+    linear(tmp_path, "none", stop_at=5)  # after 16 events of the second epoch
+    linear(tmp_path, "none", resume_from=str(last(tmp_path)))
+    assert counted == [23, 7, 23]
 
 
 def resumed_run(trained: Fitted, folder: Path, epochs: int, **checkpoint):
@@ -126,6 +128,24 @@ def test_without_refresh_the_rate_goes_on_where_it_was(
     fitted = fit(resumed_run(trained, tmp_path, 4), tiny_shards)
     assert sorted(fitted.curve.epochs) == [4]
     assert fitted.curve.epochs[4]["lr"] == pytest.approx(1e-7)
+
+
+def test_what_was_resumed_is_remembered_with_what_that_had_resumed(
+    tmp_path: Path, tiny_shards: ShardSet, trained: Fitted
+):
+    source = trained.trainer._run.run_dir / "checkpoint_last.pth"
+    fit(resumed_run(trained, tmp_path, 4), tiny_shards)
+    first = load_checkpoint(last(tmp_path)).resumed_from
+    assert first is not None
+    assert (first["file"], first["run_name"], first["epoch"]) == (str(source), "tiny", 3)
+    weights = load_checkpoint(source).inference_weights()
+    assert first["tensor_digest"] == tensor_digest(weights)
+    assert first["resumed_from"] is None
+    options = {"resume_from": str(last(tmp_path))}
+    fit(tiny_run(tmp_path, training={"epochs": 5}, checkpoint=options), tiny_shards)
+    second = load_checkpoint(last(tmp_path)).resumed_from
+    assert second is not None
+    assert (second["epoch"], second["resumed_from"]) == (4, first)
 
 
 def test_reset_takes_the_weights_only(tmp_path: Path, tiny_shards: ShardSet, trained: Fitted):

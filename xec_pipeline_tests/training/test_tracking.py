@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from xec_pipeline.training.tracking import (
     closing_run,
     flattened,
     open_tracker,
+    refer_to,
     tracking_uri,
 )
+from xec_pipeline.versioning import content_hash
 
 # MLflow's own tables use options that SQLAlchemy 2.1 gives up.
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
@@ -97,3 +100,62 @@ def test_relative_stores_count_from_the_working_folder(
 
 def test_flattening_joins_names_with_dots():
     assert flattened({"a": {"b": {"c": 1}}, "d": [2]}) == {"a.b.c": 1, "d": [2]}
+
+
+def test_files_are_artifacts_by_reference(config: MlflowConfig, tmp_path: Path):
+    tracker = MlflowTracker(config, "demo")
+    path = tmp_path / "checkpoint_best.pth"
+    path.write_bytes(b"weights")
+    refer_to(config, tracker.run_id, "training", [path])
+    client = MlflowClient(config.tracking_uri)
+    (listed,) = client.list_artifacts(str(tracker.run_id), "references")
+    assert listed.path == "references/training.json"
+    folder = client.download_artifacts(str(tracker.run_id), listed.path, str(tmp_path))
+    stored = json.loads(Path(folder).read_text())
+    assert stored == {
+        "checkpoint_best.pth": {
+            "path": str(path),
+            "bytes": 7,
+            "content_hash": content_hash(path),
+        }
+    }
+
+
+def test_without_a_run_or_with_a_lost_one_nothing_is_referred_to(
+    config: MlflowConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    refer_to(config, None, "training", [tmp_path / "absent.pth"])
+    refer_to(MlflowConfig(tracking_uri="none"), "0" * 32, "training", [tmp_path / "absent.pth"])
+    refer_to(config, str(MlflowTracker(config, "demo").run_id), "training", [])
+    assert not caplog.text
+    (tmp_path / "a.pth").write_bytes(b"a")
+    refer_to(config, "0" * 32, "training", [tmp_path / "a.pth"])
+    assert "MLflow did not take the references to training" in caplog.text
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart(
+    config: MlflowConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    stored = {}
+    monkeypatch.setattr(
+        MlflowClient, "log_dict", lambda _, __, content, ___: stored.update(content)
+    )
+    (tmp_path / "test").mkdir()
+    paths = [tmp_path / "table.csv", tmp_path / "test" / "table.csv"]
+    for path in paths:
+        path.write_text(str(path))
+    refer_to(config, "run", "training", paths)
+    assert [entry["path"] for entry in stored.values()] == [str(path) for path in paths]
+    assert list(stored) == ["table.csv", "test/table.csv"]
+
+
+def test_a_store_without_space_ends_no_training(
+    config: MlflowConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+):
+    def refuse(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(MlflowClient, "log_dict", refuse)
+    (tmp_path / "a.pth").write_bytes(b"a")
+    refer_to(config, "run", "training", [tmp_path / "a.pth"])
+    assert "did not take the references to training: no space left" in caplog.text

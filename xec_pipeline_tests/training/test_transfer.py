@@ -15,12 +15,13 @@ from xec_pipeline.training.checkpoint import (
     load_checkpoint,
     tensor_digest,
     write_checkpoint,
+    write_weights,
 )
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.stages.regressor import RegressorStage
 from xec_pipeline.training.start import choose_encoder, choose_start
 from xec_pipeline.training.state import TrainState
-from xec_pipeline.training.transfer import load_encoder, read_encoder
+from xec_pipeline.training.transfer import encoder_checkpoint, load_encoder, read_encoder
 from xec_pipeline_tests.training.tiny import tiny_run
 
 DATA = {"train": "t", "val": "v"}
@@ -131,6 +132,36 @@ def test_a_bare_encoder_file_is_the_same_encoder(mae: Path, tmp_path: Path, cont
     assert found.source["kind"] == "encoder"
     run = tiny_run(tmp_path, checkpoint={"resume_from": str(path)})
     assert choose_encoder(run, "regressor") is not None
+
+
+def test_what_stands_beside_a_bare_encoder_must_tell_of_its_weights(mae: Path, tmp_path: Path):
+    path = tmp_path / "mae_encoder_epoch_12.pth"
+    write_weights(path, encoder_checkpoint(load_checkpoint(mae, "mae"), mae))
+    found, whole = read_encoder(path), read_encoder(mae)
+    assert (found.digest, found.model.keys()) == (whole.digest, whole.model.keys())
+    assert found.model["encoder_dim"] == whole.model["encoder_dim"]
+    assert (found.source["weights"], found.source["run_name"]) == ("ema", "pretrained")
+    torch.save({name: weight + 1 for name, weight in whole.weights.items()}, path)
+    with pytest.raises(CheckpointError, match=r"epoch_12.json: tells of other weights"):
+        read_encoder(path)
+    path.with_suffix(".json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"epoch_12.json: not JSON"):
+        read_encoder(path)
+    path.with_suffix(".json").unlink()
+    assert read_encoder(path).source["run_name"] is None
+
+
+def test_bare_weights_of_unknown_origin_are_taken_and_that_is_told(
+    mae: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = tmp_path / "mae_encoder_epoch_12.pth"
+    torch.save(dict(read_encoder(mae).weights), path)
+    path.with_suffix(".json").write_text('{"author": "someone else"}')
+    with caplog.at_level("INFO"):
+        found = read_encoder(path)
+    assert found.digest == read_encoder(mae).digest
+    assert (found.source["run_name"], found.source["data"]) == (None, {})
+    assert "epoch_12.pth: weights alone; where they come from is not known" in caplog.text
 
 
 def test_another_network_is_refused_with_options_and_shapes(

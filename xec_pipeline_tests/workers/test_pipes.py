@@ -52,22 +52,24 @@ def test_other_ranks_are_silent(caplog, recorder):
     assert (caplog.messages, recorder.messages, recorder.results) == ([], [], [])
 
 
-def test_progress_is_thinned_out_and_epochs_are_not(recorder, monkeypatch):
+def test_progress_is_thinned_out_and_epochs_are_not(recorder, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
     report = pipes.Report(0, pipes=recorder)
-    now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    for number in range(3):
-        report.progress(step=number)
-        report.epoch(epoch=number)
-    now = 200.0
-    report.progress(step=9)
-    assert [message["kind"] for message in recorder.messages] == [
-        "progress",
-        "epoch",
-        "epoch",
-        "epoch",
-        "progress",
+    for second in range(1000, 1600):  # a step in each second, an epoch in each 250
+        now = float(second)
+        report.progress(second=second)
+        if second % 250 == 249:
+            report.epoch(second=second)
+    heard = [(message["kind"], message["numbers"]["second"]) for message in recorder.messages]
+    assert heard == [
+        *(("progress", second) for second in (1000, 1060, 1120, 1180, 1240)),
+        ("epoch", 1249),
+        *(("progress", second) for second in (1309, 1369, 1429, 1489)),
+        ("epoch", 1499),
+        ("progress", 1559),
     ]
+    assert len(caplog.messages) == len(heard)
 
 
 def test_result_survives_json(recorder, tmp_path):

@@ -21,7 +21,7 @@ CONTRACT_KEYS = (
     "scheduler_state_dict best_val_loss mlflow_run_id config"
 )
 FEW = {"max_events": 16, "max_val_events": 8, "num_workers": 1}
-N_PREDICTED = 12
+N_PREDICTED = 5
 
 
 def write_config(path: Path, tree: dict[str, Any], events: Path, shards: Path) -> list[str]:
@@ -110,7 +110,8 @@ def test_predictions_tell_every_hidden_sensor(words: list[str], folder: Path):
         arrays = file["predictions"].arrays(library="np")
         assert file["metadata"].arrays(library="np")["predict_channels"].tolist() == ["npho,time"]
     assert set(arrays["face"].tolist()) == {"inner", "us", "ds", "outer", "top", "bot"}
-    assert np.unique(arrays["event_idx"]).tolist() == list(range(N_PREDICTED))
+    # The first of eight validation events, which are spread over all 48.
+    assert np.unique(arrays["event_idx"]).tolist() == [0, 6, 12, 18, 24]
     assert (arrays["mask_type"] == 0).all()
     error = arrays["pred_npho"] - arrays["truth_npho"]
     assert np.array_equal(arrays["error_npho"], error)

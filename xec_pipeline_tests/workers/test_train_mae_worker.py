@@ -14,6 +14,7 @@ import yaml
 
 from xec_pipeline.evaluation.sensor_predictions import read_prediction_metadata
 from xec_pipeline.training.checkpoint import load_checkpoint, tensor_digest
+from xec_pipeline.training.transfer import read_encoder
 from xec_pipeline.workers import mae_files, train
 from xec_pipeline.workers.train_mae import main
 from xec_pipeline_tests.training.tiny import tiny_tree
@@ -61,7 +62,7 @@ def test_a_training_leaves_the_files_of_the_contract(words: list[str], folder: P
         "mae_checkpoint_last.pth",
         "mae_encoder_best.pth",
         *(f"mae_checkpoint_epoch_{epoch}.pth" for epoch in (1, 2)),
-        *(f"mae_encoder_epoch_{epoch}.pth" for epoch in (1, 2)),
+        *(f"mae_encoder_epoch_{epoch}.{ending}" for epoch in (1, 2) for ending in ("pth", "json")),
         *(f"mae_predictions_epoch_{epoch}.root" for epoch in (1, 2)),
     }
     for which in ("best", "last"):
@@ -80,8 +81,20 @@ def test_encoders_hold_the_averaged_weights_and_their_origin(words: list[str], f
     }
     assert averaged
     assert tensor_digest(encoder.model_state_dict) == tensor_digest(averaged)
-    assert (encoder.config, encoder.data, encoder.epoch) == (whole.config, whole.data, 2)
+    assert (encoder.config_digest, encoder.data, encoder.epoch) == (
+        whole.config_digest,
+        whole.data,
+        2,
+    )
     assert encoder.optimizer_state_dict is None
+    # For any program: names and tensors, nothing else.
+    bare = torch.load(folder / "mae_encoder_epoch_2.pth", weights_only=True)
+    assert tensor_digest(bare) == tensor_digest(averaged)
+    best = load_checkpoint(folder / "mae_encoder_best.pth", "encoder")
+    same = folder / f"mae_encoder_epoch_{best.epoch}.pth"
+    sources = [read_encoder(path).source for path in (folder / "mae_encoder_best.pth", same)]
+    differing = {name for name in sources[0] if sources[0][name] != sources[1][name]}
+    assert differing == {"file", "file_sha256"}
 
 
 def test_predictions_are_a_root_file_that_another_reader_opens(
@@ -121,6 +134,21 @@ def test_resuming_ends_where_a_whole_training_ends(words: list[str], folder: Pat
     assert digests[0] == digests[1]
 
 
+def test_beginning_again_in_the_same_folder_leaves_nothing_of_before(
+    words: list[str], folder: Path
+):
+    assert main(words) == 0
+    weights = load_checkpoint(folder / "mae_checkpoint_last.pth", "mae")
+    options = ["--resume_from", str(folder / "mae_checkpoint_last.pth"), "--reset_epoch"]
+    assert main([*words, *options, "--epochs", "1"]) == 0
+    assert not list(folder.glob("*_epoch_2.*"))
+    again = load_checkpoint(folder / "mae_checkpoint_last.pth", "mae")
+    assert (again.epoch, again.best_epoch) == (1, 1)
+    assert again.resumed_from is not None
+    assert again.resumed_from["epoch"] == 2
+    assert again.resumed_from["tensor_digest"] == tensor_digest(weights.inference_weights())
+
+
 def test_files_lost_by_a_sudden_end_are_made_again(words: list[str], folder: Path):
     assert main(words) == 0
     whole = names_in(folder)
@@ -128,6 +156,11 @@ def test_files_lost_by_a_sudden_end_are_made_again(words: list[str], folder: Pat
         (folder / f"mae_{name}").unlink()
     assert main([*words, "--auto_resume"]) == 0
     assert names_in(folder) == whole
+    # The process died between weights and what stands beside them.
+    beside = folder / "mae_encoder_epoch_2.json"
+    beside.write_text(beside.read_text().replace('"tensor_digest": "', '"tensor_digest": "x'))
+    assert main([*words, "--auto_resume"]) == 0
+    assert load_checkpoint(folder / "mae_encoder_epoch_2.pth", "encoder").epoch == 2
 
 
 def test_kinds_share_a_folder_and_clear_only_their_own(

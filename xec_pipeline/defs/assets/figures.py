@@ -6,6 +6,7 @@ from xec_pipeline.config.registry import registered_regressor
 from xec_pipeline.defs import code, keys
 from xec_pipeline.defs.automation.conditions import on_changed_data_or_code
 from xec_pipeline.defs.partitions import run_partitions
+from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
 from xec_pipeline.defs.resources.torch_ddp import TorchDDP
 from xec_pipeline.defs.retries import figure_retries
 
@@ -21,12 +22,16 @@ from xec_pipeline.defs.retries import figure_retries
     retry_policy=figure_retries(),
     automation_condition=on_changed_data_or_code(),
 )
-def resolution_pdf(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
+def resolution_pdf(
+    context: dg.AssetExecutionContext, ddp: TorchDDP, mlflow: MlflowTracking
+) -> dg.MaterializeResult[None]:
     """Resolution figures in MeV, ps, mm, deg, with the conventional reconstruction in the profiles.
 
     Beside each stands a JSON file with the numbers drawn.
     """
-    return ddp.run(context, "xec_pipeline.workers.figures", _run_folder(context), profile="cpu")
+    made = ddp.run(context, "xec_pipeline.workers.figures", _run_folder(context), profile="cpu")
+    run = registered_regressor(context.partition_key)
+    return mlflow.refer(context, run, keys.WEIGHTS, made)
 
 
 @dg.asset(

@@ -2,10 +2,11 @@
 
 import dagster as dg
 
+from xec_pipeline.config.file_names import ANALYSIS_FOLDER, recovered_file
 from xec_pipeline.config.registry import registered_inpainter, run_path
 from xec_pipeline.defs import code, keys
 from xec_pipeline.defs.automation.conditions import on_changed_data_or_code
-from xec_pipeline.defs.lineage import upstream_encoder
+from xec_pipeline.defs.lineage import named_encoder, resumed_metadata, with_origin
 from xec_pipeline.defs.partitions import (
     datasets_of_inpainter,
     datasets_of_recovery,
@@ -43,7 +44,8 @@ def inpainter_weights(
     run after an interrupted one, goes on from the last checkpoint.
     """
     run = registered_inpainter(context.partition_key)
-    upstream = upstream_encoder(context.instance, run.mae) if run.mae else None
+    upstream = named_encoder(context.instance, run)
+    resumed = resumed_metadata(context.instance, run)
     arguments = [*_config(context), "--auto_resume", "--overwrite"]
     with mlflow.run_for(context, run) as tracked:
         made = ddp.run(
@@ -54,7 +56,7 @@ def inpainter_weights(
             env=tracked.env,
         )
         made = tracked.link(made)
-    return upstream.beside(made) if upstream else made
+    return with_origin(made, upstream, resumed)
 
 
 @dg.asset(
@@ -86,9 +88,15 @@ def predictions_root(
     retry_policy=figure_retries(),
     automation_condition=on_changed_data_or_code(),
 )
-def analysis(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
+def analysis(
+    context: dg.AssetExecutionContext, ddp: TorchDDP, mlflow: MlflowTracking
+) -> dg.MaterializeResult[None]:
     """Errors of recovered sensors in photons: tables and figures, beside the counting floor."""
-    return ddp.run(context, "xec_pipeline.workers.analyze", _config(context), profile="cpu")
+    run = registered_inpainter(context.partition_key)
+    table = run.run_dir / recovered_file("mc", run.name)
+    arguments = [str(table), "--output", str(run.run_dir / ANALYSIS_FOLDER)]
+    made = ddp.run(context, "xec_pipeline.workers.analyze", arguments, profile="cpu")
+    return mlflow.refer(context, run, keys.INPAINTER, made)
 
 
 @dg.asset(

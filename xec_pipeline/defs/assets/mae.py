@@ -4,6 +4,7 @@ import dagster as dg
 
 from xec_pipeline.config.registry import registered_mae, run_path
 from xec_pipeline.defs import code, keys
+from xec_pipeline.defs.lineage import resumed_metadata, with_origin
 from xec_pipeline.defs.partitions import datasets_of_mae, mae_partitions
 from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
 from xec_pipeline.defs.resources.torch_ddp import TorchDDP
@@ -31,8 +32,10 @@ def encoder(
     and a run after an interrupted one, goes on from the last checkpoint.
     """
     run = registered_mae(context.partition_key)
+    resumed = resumed_metadata(context.instance, run)
     config = str(run_path("mae", run.name))
     arguments = ["--config", config, "--auto_resume", "--overwrite"]
     with mlflow.run_for(context, run) as tracked:
         made = ddp.run(context, "xec_pipeline.workers.train_mae", arguments, env=tracked.env)
-        return tracked.link(made)
+        made = tracked.link(made)
+    return with_origin(made, None, resumed)

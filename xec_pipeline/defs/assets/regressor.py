@@ -4,7 +4,7 @@ import dagster as dg
 
 from xec_pipeline.config.registry import registered_regressor, run_path
 from xec_pipeline.defs import code, keys
-from xec_pipeline.defs.lineage import upstream_encoder
+from xec_pipeline.defs.lineage import named_encoder, resumed_metadata, with_origin
 from xec_pipeline.defs.partitions import (
     datasets_of_evaluation,
     datasets_of_run,
@@ -42,7 +42,8 @@ def weights(
     run after an interrupted one, goes on from the last checkpoint.
     """
     run = registered_regressor(context.partition_key)
-    upstream = upstream_encoder(context.instance, run.mae) if run.mae else None
+    upstream = named_encoder(context.instance, run)
+    resumed = resumed_metadata(context.instance, run)
     arguments = [*_config(context), "--auto_resume", "--overwrite", "--skip_final"]
     with mlflow.run_for(context, run) as tracked:
         made = ddp.run(
@@ -53,7 +54,7 @@ def weights(
             env=tracked.env,
         )
         made = tracked.link(made)
-    return upstream.beside(made) if upstream else made
+    return with_origin(made, upstream, resumed)
 
 
 @dg.asset(

@@ -9,6 +9,7 @@ import math
 import dagster as dg
 
 from xec_pipeline.defs.keys import VERSION_TAG
+from xec_pipeline.defs.lineage import latest_of
 
 
 def run_name(context: dg.AssetCheckExecutionContext) -> str:
@@ -20,9 +21,8 @@ def latest(
     context: dg.AssetCheckExecutionContext, key: dg.AssetKey
 ) -> dg.AssetMaterialization | None:
     """Return the latest materialization of an asset for this run; None if there is none."""
-    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[run_name(context)])
-    records = context.instance.fetch_materializations(wanted, limit=1).records
-    return records[0].event_log_entry.asset_materialization if records else None
+    found = latest_of(context.instance, key, run_name(context))
+    return None if found is None else found[0]
 
 
 def number(made: dg.AssetMaterialization | None, name: str) -> float:

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
@@ -15,8 +16,9 @@ from pydantic import Field
 
 from xec_pipeline.config.output import MlflowConfig
 from xec_pipeline.config.run_base import Run
+from xec_pipeline.defs.lineage import latest_of
 from xec_pipeline.defs.resources.torch_ddp import Interrupted
-from xec_pipeline.training.tracking import NO_TRACKING, open_tracker, tracking_uri
+from xec_pipeline.training.tracking import NO_TRACKING, open_tracker, refer_to, tracking_uri
 
 # The fluent interface leaves these behind in the environment of the step.
 _LEFT_BEHIND: Final = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
@@ -68,9 +70,7 @@ class MlflowTracking(dg.ConfigurableResource):  # type: ignore[type-arg]  # gene
         OpenRun
             Closed as FINISHED, KILLED if the step was cancelled, FAILED after any other exception.
         """
-        config = run.mlflow
-        if self.tracking_uri:
-            config = config.model_copy(update={"tracking_uri": self.tracking_uri})
+        config = self._store_of(run)
         uri = tracking_uri(config)
         if uri.lower() in NO_TRACKING:
             yield OpenRun()
@@ -90,6 +90,39 @@ class MlflowTracking(dg.ConfigurableResource):  # type: ignore[type-arg]  # gene
             raise
         finally:
             tracker.finish(status)
+
+    def refer(
+        self,
+        context: dg.AssetExecutionContext,
+        run: Run,
+        weights: dg.AssetKey,
+        made: dg.MaterializeResult[None],
+    ) -> dg.MaterializeResult[None]:
+        """Tell the MLflow run of the training about files that were made from its weights.
+
+        Parameters
+        ----------
+        context
+            Of the step that made them.
+        run
+            Configuration of the training.
+        weights
+            Asset whose latest materialization names the MLflow run.
+        made
+            Names the files; returned as it is.
+        """
+        trained = latest_of(context.instance, weights, context.partition_key)
+        told = trained[0].metadata.get("mlflow_run_id") if trained else None
+        metadata = (made.metadata or {}).values()
+        paths = [Path(str(v.value)) for v in metadata if isinstance(v, dg.PathMetadataValue)]
+        if told is not None and paths:
+            name = context.asset_key.path[-1]
+            refer_to(self._store_of(run), str(told.value), name, paths)
+        return made
+
+    def _store_of(self, run: Run) -> MlflowConfig:
+        given = {"tracking_uri": self.tracking_uri} if self.tracking_uri else {}
+        return run.mlflow.model_copy(update=given)
 
 
 @contextlib.contextmanager

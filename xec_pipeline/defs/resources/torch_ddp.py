@@ -24,7 +24,7 @@ from xec_pipeline.defs.resources.failures import (
 from xec_pipeline.defs.resources.gpus import visible_gpus
 from xec_pipeline.defs.resources.processes import Descendants
 from xec_pipeline.workers.lifetime import PARENT_PID_ENV
-from xec_pipeline.workers.pipes import ERROR_FILE_ENV
+from xec_pipeline.workers.pipes import ERROR_FILE_ENV, as_line
 
 Profile = Literal["train", "eval", "cpu"]
 
@@ -240,10 +240,14 @@ def _require_live_run(context: dg.AssetExecutionContext) -> None:
 
 
 def _forward(context: dg.AssetExecutionContext, session: dg.PipesSession, forwarded: int) -> int:
-    """Turn the epochs reported since the last call into observations, which the UI plots live."""
+    """Pass on what was reported since the last call: epochs as observations, progress as lines.
+
+    The UI plots observations live. The worker sees to it that lines are few.
+    """
     messages = session.get_custom_messages()
     for message in messages[forwarded:]:
-        if isinstance(message, dict) and message.get("kind") == "epoch":
+        kind = message.get("kind") if isinstance(message, dict) else None
+        if kind == "epoch":
             context.log_event(
                 dg.AssetObservation(
                     asset_key=context.asset_key,
@@ -251,6 +255,8 @@ def _forward(context: dg.AssetExecutionContext, session: dg.PipesSession, forwar
                     metadata=message["numbers"],
                 )
             )
+        elif kind == "progress":
+            context.log.info(as_line(message["numbers"]))
     return len(messages)
 
 

@@ -28,12 +28,14 @@ class HistogramPanel:
     unit: str = ""
     core: CoreFit | None = None
     log_y: bool = False
+    counted: str = "events"
+    """What a bin counts."""
 
     def draw(self, ax: Axes) -> None:
         """Draw steps, the fitted curve over its range, the marks and the text."""
         ax.set_title(self.title)
         ax.set_xlabel(self.x_label)
-        ax.set_ylabel("events per bin")
+        ax.set_ylabel(f"{self.counted} per bin")
         contents, edges = self._histogram()
         ax.stairs(contents, edges, fill=True, color=BLUE, alpha=0.25)
         ax.stairs(contents, edges, color=BLUE)

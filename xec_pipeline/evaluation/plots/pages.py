@@ -71,17 +71,7 @@ def write_pages(pages: Sequence[Page], caption: Caption, pdf_path: Path, title: 
     figures = (draw_page(page, caption, f"{i + 1}/{n_pages}") for i, page in enumerate(pages))
     with house_style():
         save_pdf(figures, pdf_path, title)
-    content = {
-        "run": caption.run_name,
-        "sample": caption.meta.sample,
-        "is_toy": caption.meta.is_toy,
-        "data_version": caption.meta.data_version,
-        "model_digest": caption.meta.model_digest,
-        "git_revision": caption.meta.git_revision,
-        "n_events": caption.n_events,
-        "n_left_out": caption.n_left_out,
-        "pages": [page.numbers() for page in pages],
-    }
+    content = caption.numbers() | {"pages": [page.numbers() for page in pages]}
     write_json(pdf_path.with_suffix(".json"), content)
 
 

@@ -86,6 +86,8 @@ class ScatterPanel:
     y_label: str
     true: Values
     predicted: Values
+    counted: str = "events"
+    """What a point is."""
 
     def draw(self, ax: Axes) -> None:
         """Draw the histogram with a colour bar."""
@@ -104,7 +106,7 @@ class ScatterPanel:
             norm=_count_norm(contents),
         )
         bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.03, 0.0, 0.04, 1.0)))
-        bar.set_label("events", labelpad=1)
+        bar.set_label(self.counted, labelpad=1)
         ax.plot([low, high], [low, high], color=RED, linestyle="--", linewidth=0.9)
         ax.set_xlim(low, high)
         ax.set_ylim(low, high)

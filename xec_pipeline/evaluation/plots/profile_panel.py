@@ -54,9 +54,9 @@ class ProfilePanel:
         ax.set_ylabel(self.y_label)
         low, high, share = self._limits()
         ax.set_ylim(low, high)
-        _draw_counts(ax, self.series[0].profile, share)
+        draw_counts(ax, self.series[0].profile, share)
         for series in self.series:
-            _draw_points(ax, series)
+            draw_points(ax, series)
         if self.is_bias:
             ax.axhline(0, color=GREY, linestyle="--", linewidth=0.9)
         self._draw_curve(ax)
@@ -100,7 +100,8 @@ class ProfilePanel:
         return sum(bool(series.label) for series in self.series)
 
 
-def _draw_points(ax: Axes, series: Series) -> None:
+def draw_points(ax: Axes, series: Series) -> None:
+    """Draw a profile as markers with the widths of the bins and the uncertainties."""
     profile, shown = series.profile, series.profile.is_drawn
     x, value = profile.x[shown], profile.value[shown]
     reach = [x - profile.edges[:-1][shown], profile.edges[1:][shown] - x]
@@ -118,7 +119,7 @@ def _draw_points(ax: Axes, series: Series) -> None:
     )
 
 
-def _draw_counts(ax: Axes, profile: Profile, share: float) -> None:
+def draw_counts(ax: Axes, profile: Profile, share: float) -> None:
     """Draw the events per bin as grey steps at the bottom, with their own axis at the right."""
     counts_ax = ax.twinx()
     counts_ax.grid(visible=False)

@@ -18,7 +18,7 @@ from xec_pipeline.evaluation.metadata import PredictionMeta
 BLUE: Final = "#1f5fa8"
 ORANGE: Final = "#d1690e"
 GREEN: Final = "#2b8a3e"
-PURPLE: Final = "#7b2fa0"
+PURPLE: Final = "#7048a8"
 RED: Final = "#c92a2a"
 GREY: Final = "#868e96"
 LIGHT_GREY: Final = "#ced4da"
@@ -72,6 +72,19 @@ class Caption:
             parts.append(f"weights {self.meta.weights}")
         parts.append(f"commit {(self.meta.git_revision or 'not stated')[:12]}")
         return "   ·   ".join(parts)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what the JSON beside the figure says of the origin of its numbers."""
+        return {
+            "run": self.run_name,
+            "sample": self.meta.sample,
+            "is_toy": self.meta.is_toy,
+            "data_version": self.meta.data_version,
+            "model_digest": self.meta.model_digest,
+            "git_revision": self.meta.git_revision,
+            "n_events": self.n_events,
+            "n_left_out": self.n_left_out,
+        }
 
     def detector(self) -> str:
         """Return what the events come from, if it must be said."""

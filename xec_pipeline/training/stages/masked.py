@@ -138,9 +138,9 @@ class MaskedStage(abc.ABC):
         self._run, self._loss, self._dist = run, loss, dist
         self._train, self._val = train, val
         train_events = _spread(_chosen(train, run), run.data.max_events)
-        val_events = _spread(_chosen(val, run), run.data.max_val_events)
+        self._val_events = _spread(_chosen(val, run), run.data.max_val_events)
         self._train_batches = self._batches_of(train, train_events)
-        self._val_batches = self._batches_of(val, val_events)
+        self._val_batches = self._batches_of(val, self._val_events)
         self._normalizer = InputNormalizer(run.normalization).to(dist.device)
         self._masks = SensorMasks.from_run(run)
         self._event_weights = fit_intensity_weights(
@@ -177,13 +177,19 @@ class MaskedStage(abc.ABC):
         return self._train_batches.n_events
 
     @property
+    def n_val_events(self) -> int:
+        """Validation events over all ranks."""
+        return len(self._val_events)
+
+    @property
     def validation_shards(self) -> ShardSet:
         """Shards of the validation events."""
         return self._val
 
     def batches(self, epoch: int, first: int) -> Generator[MaskedBatch, None, None]:
         """Go through the shuffled training batches of this rank, from batch `first`."""
-        self._train_sums = self._sums()
+        if first == 0:
+            self._train_sums = self._sums()
         for batch in self._train_batches.epoch(epoch, first_step=first):
             yield self._masked(batch, epoch, self._run.training.channel_dropout_rate)
 
@@ -197,8 +203,10 @@ class MaskedStage(abc.ABC):
     def validate(self, model: nn.Module) -> Validation:
         """Look at every validation event once, in float32, with masks that never change.
 
-        The metrics also tell of the training events since the last epoch began, if all were seen by
-        this process. There is no table: `predict` gives the predictions of single sensors.
+        The metrics also tell of the training events of the epoch. There is no table: `predict`
+        gives the predictions of single sensors.
+
+        Those of training events are left out if the epoch goes on from a file without its sums.
         """
         model.eval()
         sums = self._sums()
@@ -217,10 +225,12 @@ class MaskedStage(abc.ABC):
     def predict(
         self, model: nn.Module, n_events: int | None = None
     ) -> Generator[MaskedPrediction, None, None]:
-        """Predict the first validation events, or all, in the order of the files; for one rank."""
+        """Predict validation events in the order of the files; for one rank.
+
+        They are the first `n_events`, or all, of those that `validate` looks at, with equal masks.
+        """
         model.eval()
-        chosen = _chosen(self._val, self._run)[:n_events]
-        batches = self._batches_of(self._val, chosen, alone=True)
+        batches = self._batches_of(self._val, self._val_events[:n_events], alone=True)
         entries = np.asarray(self._val.columns["entry"])
         for batch in batches.epoch(shuffle=False):
             masked = self._masked(batch, FIXED_DRAW, 0.0)
@@ -236,6 +246,16 @@ class MaskedStage(abc.ABC):
                 is_masked=is_hidden.cpu().numpy(),
                 pred=model(x, is_hidden).float().cpu().numpy(),
             )
+
+    def carried_sums(self) -> dict[str, float]:
+        """Return the sums of the epoch so far over all ranks; every rank must call it."""
+        return dict(self._train_sums.over_ranks(self._dist).sums)
+
+    def restore_sums(self, sums: Mapping[str, float]) -> None:
+        """Begin the rest of an epoch with what `carried_sums` gave, on one rank."""
+        self._train_sums = MaskedSums.restored(
+            sums, self._run.model.predict_channels, self._dist.device
+        )
 
     def event_names(self, events: Sequence[int]) -> list[str]:
         """Return run, event and place in the file of training events."""
@@ -296,7 +316,7 @@ class MaskedStage(abc.ABC):
         return MaskedSums(self._run.model.predict_channels, self._dist.device)
 
     def _training_metrics(self) -> dict[str, float]:
-        """Return what is known of the training events; nothing after resuming in mid-epoch."""
+        """Return what is known of the training events; nothing if not all are in the sums."""
         totals = self._train_sums.over_ranks(self._dist)
         if totals.n_events != self.n_events:
             return {}

@@ -1,0 +1,74 @@
+"""The inpainter as it is exported: raw sensor values in, raw sensor values out."""
+
+from typing import Final
+
+import torch
+from torch import nn
+
+from xec_pipeline.models.inpainter import Inpainter
+from xec_pipeline.models.input_norm import InputNormalizer, forward_npho, inverse_npho
+
+_OUTPUT_NAMES: Final = {"npho": "output", "time": "output_time"}
+_IS_MASKED: Final = 0.5
+
+
+class InpainterGraph(nn.Module):
+    """Photons and sensor times (B, 4760, 2) and a mask (B, 4760) to recovered photons (B, 4760).
+
+    Parameters
+    ----------
+    normalizer, model
+        The two parts of a checkpoint.
+    clamp_negative
+        Predict no fewer than 0 photons.
+
+    Attributes
+    ----------
+    output_names
+        output, and output_time if the model predicts times.
+    """
+
+    input_names = ("input", "mask")
+
+    def __init__(
+        self, normalizer: InputNormalizer, model: Inpainter, *, clamp_negative: bool = True
+    ) -> None:
+        super().__init__()
+        self.normalizer = normalizer
+        self.model = model
+        self.clamp_negative = clamp_negative
+        self.dark = float(forward_npho(normalizer.config, torch.zeros(())))
+        self.output_names = tuple(_OUTPUT_NAMES[name] for name in model.features)
+
+    def forward(self, x_BSC: torch.Tensor, mask_BS: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Recover sensors.
+
+        Parameters
+        ----------
+        x_BSC
+            Photons and sensor times [s], (B, 4760, 2); 1e10, NaN or infinity where invalid.
+        mask_BS
+            1 for sensors to recover, whose values are not looked at; 0 for others.
+
+        Returns
+        -------
+        tuple
+            Photons (B, 4760), and times [s] (B, 4760) if the model predicts them. Sensors that are
+            not to be recovered keep their values, invalid ones too.
+        """
+        is_hidden_BS = mask_BS > _IS_MASKED
+        npho_BS, time_BS = x_BSC.unbind(dim=2)
+        predicted = self.model(self.normalizer(npho_BS, time_BS), is_hidden_BS)
+        outputs = [torch.where(is_hidden_BS, self._photons(predicted[..., 0]), npho_BS)]
+        if len(self.output_names) > 1:
+            config = self.normalizer.config
+            time_s = (predicted[..., 1] + config.time_shift) * config.time_scale
+            outputs.append(torch.where(is_hidden_BS, time_s, time_BS))
+        return tuple(outputs)
+
+    def _photons(self, y_BS: torch.Tensor) -> torch.Tensor:
+        config = self.normalizer.config
+        if self.clamp_negative:
+            # Before the inverse, which has the same square for both signs of a root.
+            y_BS = y_BS.clamp_min(self.dark)
+        return inverse_npho(config, y_BS)

@@ -1,0 +1,300 @@
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from xec_pipeline.config.normalization import NormalizationConfig
+from xec_pipeline.data.normalization import Normalization
+from xec_pipeline.errors import DataError
+from xec_pipeline.evaluation.masked_matching import common_sample
+from xec_pipeline.evaluation.masked_metrics import (
+    dead_statistics,
+    face_metrics,
+    global_metrics,
+    method_metrics,
+    signal_edges,
+    signal_metrics,
+)
+from xec_pipeline.evaluation.masked_samples import MEAN, MODEL, TRUTH, count_sample, time_sample
+from xec_pipeline.evaluation.masked_table import MaskedTable, read_masked_table, write_masked_table
+from xec_pipeline.evaluation.recovery_table import build_recovery_table, write_recovery_table
+from xec_pipeline.evaluation.signal_profiles import (
+    error_profiles,
+    linear_edges,
+    log_edges,
+    predicted_profiles,
+)
+from xec_pipeline_tests.evaluation.synthetic_masked import (
+    BIAS,
+    VARIANCE_PER_PHOTON,
+    WIDTH,
+    masked_metadata,
+    masked_rows,
+)
+
+EDGES = signal_edges(100)
+
+
+@pytest.fixture
+def as_table(tmp_path):
+    """Return a function from rows to the table as read from a file."""
+
+    def read(rows, name="p", **changes):
+        path = write_masked_table(
+            tmp_path / f"{name}.root", [rows], masked_metadata(rows, **changes)
+        )
+        return read_masked_table(path)
+
+    return read
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory) -> MaskedTable:
+    rows = masked_rows(100, 60, with_time=True, n_dead=3)
+    path = tmp_path_factory.mktemp("toy") / "p.root"
+    return read_masked_table(write_masked_table(path, [rows], masked_metadata(rows)))
+
+
+def spread_of_the_count(mean, sensor):
+    assert sensor.shape == mean.shape
+    return np.sqrt(VARIANCE_PER_PHOTON * mean)
+
+
+def values(records):
+    return {record["metric"]: record["value"] for record in records}
+
+
+def test_global_numbers_are_those_of_the_rows(toy):
+    counts, times = count_sample(toy, "photons"), time_sample(toy, "photons")
+    records = global_metrics(toy, counts, times, MODEL, 100)
+    found, rows = values(records), toy.rows
+    is_known = rows.mask_type == 0
+    error = (toy.pred_photons - rows.truth_photons)[is_known].astype(float)
+    assert {name: found[name] for name in ("mode", "n_total", "n_with_truth", "n_dead")} == {
+        "mode": "mc",
+        "n_total": 6000,
+        "n_with_truth": 5700,
+        "n_dead": 300,
+    }
+    assert found["npho_mae"] == pytest.approx(np.abs(error).mean())
+    assert found["npho_rmse"] == pytest.approx(np.sqrt((error**2).mean()))
+    assert found["npho_bias"] == pytest.approx(error.mean())
+    assert found["npho_std"] == pytest.approx(error.std())
+    assert found["npho_95pct"] == pytest.approx(np.quantile(np.abs(error), 0.95))
+    against_mean = (toy.pred_photons - rows.arrays()["mean_photons"])[is_known].astype(float)
+    assert found["npho_rmse_vs_mean"] == pytest.approx(np.sqrt((against_mean**2).mean()))
+    assert found["time_std"] == pytest.approx(0.01 * 114, rel=0.05)
+    units = {record["metric"]: record["unit"] for record in records}
+    assert (units["npho_mae"], units["time_mae"]) == ("photons", "ns")
+    assert units["npho_relative_rmse_above_100_photons"] == "1"
+    assert all(record["error"] > 0 for record in records if record["metric"].endswith("_rmse"))
+
+
+def test_injected_bias_and_width_are_found(toy):
+    counts = count_sample(toy, "photons")
+    for record in method_metrics(counts, list(counts.predictions), 100):
+        if record["scope"] != "global":
+            continue
+        name = {"neighbor_avg": "avg", "solid_angle": "sa", "local_fit": "localfit"}.get(
+            record["method"], "knn" if record["method"] == "k_nearest" else MODEL
+        )
+        expected = {
+            "npho_relative_bias_vs_mean_above_100_photons": BIAS[name],
+            "npho_relative_std_vs_mean_above_100_photons": WIDTH[name],
+        }.get(record["metric"])
+        if expected is not None:
+            assert abs(record["value"] - expected) < 4 * record["error"]
+            assert 0 < record["error"] < 0.01
+
+
+def test_normalized_numbers(toy):
+    counts, times = count_sample(toy, "normalized"), time_sample(toy, "normalized")
+    photons = values(global_metrics(toy, count_sample(toy, "photons"), None, MODEL, 100))
+    found = values(global_metrics(toy, counts, times, MODEL, 100))
+    assert found["npho_mae"] == pytest.approx(photons["npho_mae"] / 1000, rel=1e-5)
+    assert found["npho_mae_vs_mean"] == pytest.approx(photons["npho_mae_vs_mean"] / 1000, rel=1e-5)
+    assert found["time_std"] == pytest.approx(0.01, rel=0.05)
+    assert not any("relative" in name for name in found)
+
+
+def test_per_face(toy):
+    counts, times = count_sample(toy, "photons"), time_sample(toy, "photons")
+    records = {record["face"]: record for record in face_metrics(counts, times, MODEL)}
+    assert list(records) == ["inner", "us", "ds", "outer", "top", "bot"]
+    assert sum(record["n"] for record in records.values()) == len(counts)
+    for face, record in enumerate(records.values()):
+        rows = counts.face_id == face
+        assert record["npho_bias"] == pytest.approx(counts.error(MODEL)[rows].mean())
+        assert record["n_valid_time"] < record["n"]
+        assert record["npho_bias_error"] > 0
+
+
+def test_without_times_and_means_nothing_is_said_of_them(as_table):
+    table = as_table(masked_rows(10, 30, with_mean=False, baselines=()))
+    counts = count_sample(table, "photons")
+    assert list(counts.references) == [TRUTH]
+    assert time_sample(table, "photons") is None
+    found = global_metrics(table, counts, None, MODEL, 100)
+    assert not any("time" in name or "mean" in name for name in values(found))
+    assert not any("time" in name for name in face_metrics(counts, None, MODEL)[0])
+    assert method_metrics(counts, [], 100) == []
+    assert dead_statistics(table, "photons") == []
+
+
+def test_dead_sensors(toy):
+    found = values(dead_statistics(toy, "photons"))
+    is_dead = toy.rows.mask_type == 1
+    predicted = toy.pred_photons[is_dead]
+    assert found["n"] == 300
+    assert found["mean"] == pytest.approx(predicted.mean(), rel=1e-6)
+    assert (found["min"], found["max"]) == (predicted.min(), predicted.max())
+    assert found["fraction_negative"] == 0
+    error = predicted - toy.rows.arrays()["mean_photons"][is_dead]
+    assert found["npho_bias_vs_mean"] == pytest.approx(error.mean(), rel=1e-6)
+    assert "mean_inner" in found
+
+
+def test_bins_are_half_open_and_hold_the_brightest(as_table):
+    rows = masked_rows(4, 60, baselines=())
+    count = np.tile([99.999, 100, 299.99, 300, 9999, 10_000, 1e9, 5e4], 30).astype("f4")
+    rows = dataclasses.replace(rows, truth_photons=count, truth_npho=count / 1000)
+    counts = count_sample(as_table(rows), "photons")
+    found = {
+        record["low"]: record["n"]
+        for record in signal_metrics(counts, [MODEL], EDGES)
+        if record["scope"] == "global" and record["reference"] == TRUTH
+    }
+    assert found == {100: 60, 300: 30, 1000: 0, 3000: 30, 10_000: 90}
+    edges = log_edges(counts.references[TRUTH], 100)
+    assert (edges[0], edges[-1]) == (100, 1e9)
+    profile = error_profiles(counts, MODEL, TRUTH, edges, counts.on_face(None))["rmse"]
+    assert profile.n.sum() == 210
+    assert profile.n[-1] == 30
+    short = np.array([100.0, 300.0, 400.0])
+    profile = error_profiles(counts, MODEL, TRUTH, short, counts.on_face(None))["rmse"]
+    assert profile.n.tolist() == [60, 30]
+
+
+def test_bins_of_few_sensors_have_a_count_only(as_table):
+    counts = count_sample(as_table(masked_rows(30, 5, baselines=())), "photons")
+    for record in signal_metrics(counts, [MODEL], EDGES):
+        assert math.isnan(record["value"]) == (record["n"] < 20)
+
+
+def test_errors_in_bins_of_the_prediction_are_relative_to_it(toy):
+    counts = count_sample(toy, "photons")
+    predicted = counts.predicted(MODEL)
+    edges = np.array([1000.0, 3000.0])
+    rows = counts.face_id == 0
+    found = predicted_profiles(counts, MODEL, MEAN, edges, rows)["bias"]
+    inside = rows & (predicted >= 1000) & (predicted <= 3000)
+    expected = 100 * (counts.error(MODEL, MEAN) / predicted)[inside].mean()
+    assert found.value[0] == pytest.approx(expected)
+    assert found.n[0] == inside.sum()
+
+
+def test_linear_edges_do_not_gather_what_is_beyond():
+    edges = linear_edges(np.linspace(-1, 99, 101))
+    assert (edges[0], edges[-1], len(edges)) == (0, 94, 31)
+    assert linear_edges(np.array([])).tolist() == [0, 1]
+
+
+def test_recovery_table(toy, tmp_path):
+    counts = count_sample(toy, "photons", spread_of_the_count)
+    table = build_recovery_table(counts, EDGES, [MODEL])
+    assert table.columns == (MODEL, "avg", "sa", "localfit", "knn", "true mean", "counting noise")
+    assert len(table.rows) == 10
+    for row in table.rows:
+        for name in ("model", "avg", "sa", "localfit", "knn"):
+            estimate = row.estimate(name)
+            assert estimate is not None
+            expected = 100 * math.hypot(BIAS[name], WIDTH[name])
+            if row.reference == MEAN:
+                assert abs(estimate.value - expected) < 4 * estimate.error
+            else:
+                assert estimate.value > expected - 3 * estimate.error
+    first = table.rows[0]
+    known, noise = first.estimate("true mean"), first.estimate("counting noise")
+    assert known is not None
+    assert noise is not None
+    assert known.value == pytest.approx(noise.value, abs=4 * known.error)
+    assert table.rows[-1].estimate("true mean") is None
+    paths = write_recovery_table(table, tmp_path, "wide")
+    text = paths["txt"].read_text()
+    assert "toy detector" in text.splitlines()[0]
+    assert "model / avg, against the count: 0." in text
+    assert "> 10000" in text
+    assert {ending: path.name for ending, path in paths.items()} == {
+        ending: f"recovery_table_wide.{ending}" for ending in ("csv", "json", "md", "txt")
+    }
+    assert len(paths["csv"].read_text().splitlines()) == 1 + 5 * 7 + 5 * 5
+
+
+def test_sensors_without_a_prediction_are_counted(as_table):
+    rows = masked_rows(40, 60, baselines=("avg",))
+    rows.baselines["avg"][::2] = np.nan
+    table = build_recovery_table(count_sample(as_table(rows), "photons"), EDGES, [MODEL])
+    entries = table.rows[2].entries
+    assert entries["avg"].n < 0.7 * entries[MODEL].n
+    assert "left out: avg " in table.text()
+
+
+def test_files_are_compared_on_common_sensors(as_table):
+    rows = masked_rows(30, 40)
+    shuffled = np.random.default_rng(1).permutation(1200)[:900]
+    narrow = rows.mean_photons / 1000 * np.float32(1.02)
+    other = dataclasses.replace(rows, pred_npho=narrow, baselines={}).taken(shuffled)
+    tables = {"wide": as_table(rows), "narrow": as_table(other, "other", run_name="narrow")}
+    sample = common_sample(tables, "photons")
+    assert (len(sample), sample.n_left_out) == (900, 300)
+    assert list(sample.predictions) == ["wide", "narrow", "avg", "sa", "localfit", "knn"]
+    np.testing.assert_allclose(sample.relative_error("narrow", MEAN), 0.02, rtol=1e-3)
+    assert sample.origin.remarks == (
+        "900 masked sensors are in all files (wide: 900 of 1200, narrow: 900 of 900).",
+    )
+    text = build_recovery_table(sample, EDGES, ["wide", "narrow"]).text()
+    assert "wide / narrow" in text
+    assert "narrow / wide" not in text
+    assert "900 masked sensors are in all files" in text
+
+
+def test_different_normalizations_compare_in_photons_only(as_table):
+    rows = masked_rows(20, 40, baselines=())
+    scheme = NormalizationConfig(npho_scheme="log1p")
+    forward = Normalization(scheme).forward_npho
+    other = dataclasses.replace(
+        rows,
+        truth_npho=forward(1000 * np.maximum(rows.truth_npho, -0.9)),
+        pred_npho=forward(1000 * rows.pred_npho),
+    )
+    tables = {"a": as_table(rows), "b": as_table(other, "b", normalization=scheme)}
+    sample = common_sample(tables, "photons")
+    np.testing.assert_allclose(sample.predicted("a"), sample.predicted("b"), rtol=1e-3)
+    assert "Normalizations differ (linear, log1p)" in sample.origin.remarks[1]
+    with pytest.raises(DataError, match=r"different normalizations.*--space photons"):
+        common_sample(tables, "normalized")
+
+
+def test_what_cannot_be_compared_is_refused(as_table):
+    rows = masked_rows(5, 10, baselines=())
+    first = as_table(rows)
+    later = as_table(dataclasses.replace(rows, run_number=rows.run_number + 1), "later")
+    with pytest.raises(DataError, match=r"no masked sensor .* is in all of"):
+        common_sample({"a": first, "b": later}, "photons")
+    brighter = dataclasses.replace(rows, truth_photons=rows.truth_photons * np.float32(1.1))
+    with pytest.raises(DataError, match="the truth differs for"):
+        common_sample({"a": first, "b": as_table(brighter, "c")}, "photons")
+    twice = as_table(rows.taken(np.array([0, 1, 0])), "d")
+    with pytest.raises(DataError, match=r"d\.root: two rows of the same sensor and event"):
+        common_sample({"a": first, "b": twice}, "photons")
+
+
+def test_tables_that_cannot_be_scored_are_refused(as_table):
+    rows = masked_rows(5, 10, baselines=(), n_dead=10)
+    with pytest.raises(DataError, match="none of the 50 rows has a truth"):
+        count_sample(as_table(rows), "photons")
+    broken = masked_rows(5, 10, baselines=())
+    broken.pred_npho[7] = np.nan
+    with pytest.raises(DataError, match="not finite in 1 of 50 rows, first in row 7"):
+        count_sample(as_table(broken, "q"), "photons")
