@@ -180,8 +180,13 @@ def time_offset_ns(columns: Columns, run: RegressorRun) -> Values:
 
     It is the time that was subtracted from every sensor, or 0 with `tasks.timing.origin: none`.
     """
-    subtracted = _measured(columns["time_min_used"]) * NS_PER_S
+    subtracted = first_sensor_ns(columns)
     return subtracted if run.tasks.timing.origin == "first_sensor" else np.zeros_like(subtracted)
+
+
+def first_sensor_ns(columns: Columns) -> Values:
+    """Return the time that was subtracted from all sensors of an event [ns], shape (N,)."""
+    return _measured(columns["time_min_used"]) * NS_PER_S
 
 
 def timing_training_target(absolute_ns: Values, columns: Columns, run: RegressorRun) -> Values:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from xec_pipeline.errors import DataError
+from xec_pipeline.evaluation.beside import CONVENTIONAL
 from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta
 from xec_pipeline.evaluation.residuals import (
     SIGNAL_WINDOW_MEV,
@@ -41,7 +42,12 @@ MODEL: Final = "model"
 _CHARGE: Final = "charge-weighted"
 TRAINING_MEAN: Final = "training mean"
 METHODS: Final[Mapping[str, str | None]] = MappingProxyType(
-    {MODEL: None, TRAINING_MEAN: "trivial", _CHARGE: "charge_weighted"}
+    {
+        MODEL: None,
+        CONVENTIONAL: CONVENTIONAL,
+        _CHARGE: "charge_weighted",
+        TRAINING_MEAN: "trivial",
+    }
 )
 """Column of the table to the name of the method in the CSVs."""
 
@@ -55,10 +61,18 @@ _ERROR_NOTE: Final = (
     "training events only."
 )
 
-_CHARGE_NOTE: Final = (
-    "Charge-weighted: sums over the whole inner face, with a calibration for the spread of the "
-    "light. Local estimators (a window around the brightest sensors) resolve better and are not in "
-    "this table."
+_METHOD_NOTES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        CONVENTIONAL: (
+            "Conventional: a point fitted to the sensors around the brightest place, the light of "
+            "all faces, the mean of the sensor times less the way of the light, each corrected "
+            "with polynomials: what can be had without a network with reasonable effort."
+        ),
+        _CHARGE: (
+            "Charge-weighted: sums over the whole inner face, with a calibration for the spread of "
+            "the light."
+        ),
+    }
 )
 
 _ACCURACY: Final = "68 % of |res| within"
@@ -150,8 +164,9 @@ class ResolutionTable:
             for method in METHODS
             if method != MODEL and (text := self._ratios(method))
         ]
-        is_charge = any(_CHARGE in row.entries for row in self.rows)
-        return [_ACCURACY_NOTE, _ERROR_NOTE, *([_CHARGE_NOTE] if is_charge else []), *ratios]
+        shown = {method for row in self.rows for method in row.entries}
+        described = [note for method, note in _METHOD_NOTES.items() if method in shown]
+        return [_ACCURACY_NOTE, _ERROR_NOTE, *described, *ratios]
 
     def cells(self) -> list[list[str]]:
         """Return the table as text, the first row being the header."""

@@ -8,6 +8,7 @@ from typing import Final
 
 import pandas as pd
 
+from xec_pipeline.evaluation.beside import with_conventional
 from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta
 from xec_pipeline.evaluation.plots import angle, energy, position, timing
 from xec_pipeline.evaluation.plots.pages import Page, write_pages
@@ -50,6 +51,9 @@ def write_resolution_figures(
 ) -> dict[str, Path]:
     """Draw the resolution figures of a run from its CSVs; a JSON with the numbers beside each.
 
+    Where the CSV of the conventional reconstruction stands beside that of the network, profiles
+    show both.
+
     Parameters
     ----------
     run_dir, run_name
@@ -74,9 +78,10 @@ def write_resolution_figures(
         If a CSV is missing or lacks columns.
     """
     tables = read_prediction_csvs(run_dir, run_name, csv_suffix, tasks=tasks)
+    tables = with_conventional(with_cross_truth(tables), run_dir, run_name)
     meta = read_meta(run_dir, run_name, csv_suffix)
     paths = {}
-    for task, table in with_cross_truth(tables).items():
+    for task, table in tables.items():
         path = figure_path(out_dir or run_dir, task, run_name, suffix)
         draw_task(task, table, meta, path)
         paths[task] = path

@@ -16,13 +16,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
 
 from xec_pipeline.data.schema import is_valid
 from xec_pipeline.detector.coordinates import uvw_to_xyz, xyz_to_uvw
 from xec_pipeline.detector.geometry import Geometry
-from xec_pipeline.detector.sensors import INNER_COLUMNS, INNER_ROWS, N_SENSORS, N_SIPM
+from xec_pipeline.detector.sensors import N_SENSORS, N_SIPM
 from xec_pipeline.detector.solid_angle import solid_angle_fraction
+from xec_pipeline.reconstruction.inner_window import InnerWindow, brightest_place, cut_out
 from xec_pipeline.reconstruction.least_squares import Limits, Minimum, minimise
 from xec_pipeline.reconstruction.point_source import N_PARAMETERS, PointSource, uvw_of
 
@@ -53,8 +53,6 @@ PEDESTAL_VARIANCE: Final = PHOTONS_PER_PE**2
 
 _MIN_NDF: Final = 6
 _MIN_SIGNIFICANCE: Final = 5.0
-_SQUARE: Final = 3
-_MIN_IN_SQUARE: Final = 3
 _START_DEPTHS_CM: Final = (0.5, 1.5, 4.0, 10.0)
 _DEPTH_RANGE_CM: Final = (0.05, 50.0)
 _LEAST_SCALE: Final = 1e3
@@ -99,14 +97,6 @@ class LocalFit:
         seen = solid_angle_fraction(uvw_to_xyz(self.uvw_cm), geometry)
         seen *= self.scale[:, None]
         return seen
-
-
-class _Cut(NamedTuple):
-    """Sensors of one window per event, each (B, W): numbers, photons (0 if unusable), usable."""
-
-    ids: Numbers
-    light: Values
-    usable: Flags
 
 
 class LocalFitter:
@@ -161,17 +151,17 @@ class LocalFitter:
     def _fit_chunk(self, npho: NDArray[np.floating]) -> LocalFit:
         usable = is_valid(npho)
         light = np.where(usable, npho, 0.0).astype(np.float64)
-        centre = _brightest_place(light, usable)
+        centre = brightest_place(light, usable)
         first, *wider = self._windows
-        cut = _cut_out(light, usable, centre, first.half_width)
+        cut = cut_out(light, usable, centre, first.half_width)
         fit = self._fit_window(cut, self._start(cut, centre))
         for window in wider:
             deep = np.flatnonzero(fit.uvw_cm[:, 2] >= window.from_depth_cm)
-            cut = _cut_out(light[deep], usable[deep], centre[deep], window.half_width)
+            cut = cut_out(light[deep], usable[deep], centre[deep], window.half_width)
             _put(fit, deep, self._fit_window(cut, _parameters_of(fit)[deep]))
         return fit
 
-    def _fit_window(self, cut: _Cut, start: Values) -> LocalFit:
+    def _fit_window(self, cut: InnerWindow, start: Values) -> LocalFit:
         """Fit the sensors of a window from parameters of shape (B, 4)."""
         found = minimise(
             lambda parameters, rows: self._source.expected(parameters, cut.ids[rows]),
@@ -186,7 +176,7 @@ class LocalFitter:
         variance = VARIANCE_PER_PHOTON * photons + PEDESTAL_VARIANCE + self._spread_sq * photons**2
         return np.where(usable, variance, np.inf)
 
-    def _start(self, cut: _Cut, centre: Numbers) -> Values:
+    def _start(self, cut: InnerWindow, centre: Numbers) -> Values:
         """Return the best of a few depths under the brightest place, with the scale fitted."""
         weight = 1.0 / self._variance(np.maximum(cut.light, 0.0), cut.usable)
         best, least = np.empty((len(centre), N_PARAMETERS)), np.full(len(centre), np.inf)
@@ -238,34 +228,3 @@ def _parameters_of(fit: LocalFit) -> Values:
 def _put(fit: LocalFit, rows: Numbers, other: LocalFit) -> None:
     for name in _FIELDS:
         getattr(fit, name)[rows] = getattr(other, name)
-
-
-def _cut_out(light: Values, usable: Flags, centre: Numbers, half_width: int) -> _Cut:
-    """Return the sensors in a square around SiPMs, moved to lie inside the face."""
-    row, column = np.divmod(centre, INNER_COLUMNS)
-    row = np.clip(row, half_width, INNER_ROWS - 1 - half_width)
-    column = np.clip(column, half_width, INNER_COLUMNS - 1 - half_width)
-    steps = np.arange(-half_width, half_width + 1)
-    offsets = (steps[:, None] * INNER_COLUMNS + steps).ravel()
-    ids = (row * INNER_COLUMNS + column)[:, None] + offsets
-    return _Cut(
-        ids=ids,
-        light=np.take_along_axis(light, ids, axis=1),
-        usable=np.take_along_axis(usable, ids, axis=1),
-    )
-
-
-def _brightest_place(light: Values, usable: Flags) -> Numbers:
-    """Return the SiPM whose square of 3 x 3 has the largest mean over usable sensors, shape (B,).
-
-    Squares with fewer than three usable sensors do not take part; the centre need not be usable.
-    """
-    shape = (len(light), INNER_ROWS, INNER_COLUMNS)
-    total, count = (
-        _SQUARE**2 * uniform_filter(values.reshape(shape), (0, _SQUARE, _SQUARE), mode="constant")
-        for values in (light, usable.astype(np.float64))
-    )
-    mean = np.full(shape, -np.inf)
-    np.divide(total, count, out=mean, where=count > _MIN_IN_SQUARE - 0.5)
-    place: Numbers = mean.reshape(len(light), N_SIPM).argmax(axis=1)
-    return place

@@ -1,8 +1,8 @@
 """Toy events as branches of the MC files: names, units, types and sentinels of the contract.
 
 Energies are GeV, positions cm, sensor times s, emission times ns, angles degree. 1e10 is "not
-measured". The conventional reconstruction is not run here: its branches hold 1e10, and
-`solid_angle`, which is seen from the reconstructed point, holds 0.
+measured". The conventional reconstruction is not part of the simulation: without one its branches
+hold 1e10, and `solid_angle`, which is seen from the reconstructed point, holds 0.
 """
 
 from dataclasses import dataclass

@@ -5,6 +5,7 @@ depend on how many processes work, nor on which other files are made, and a data
 continued: files that are there already and were made in the same way are kept.
 """
 
+import functools
 import logging
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +13,14 @@ from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
 from xec_pipeline.config.simulation import SimulationConfig
 from xec_pipeline.errors import ConfigError
+from xec_pipeline.simulation.branches import Branches
 from xec_pipeline.simulation.events import Simulator
 from xec_pipeline.simulation.instrument import build_instrument
 from xec_pipeline.simulation.provenance import (
@@ -36,6 +38,17 @@ _EVENT_STREAM = 2
 _POLL_S = 0.2
 
 
+class Reconstruction(Protocol):
+    """Makes the branches of a reconstruction. It lies above the simulation, which is handed one."""
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What its results depend on, for the provenance."""
+
+    def __call__(self, branches: Branches) -> Branches:
+        """Return the branches of the reconstruction from those of the sensors."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _File:
     """One file to make."""
@@ -44,6 +57,9 @@ class _File:
     run: int
     n_events: int
     record: Mapping[str, Any]
+
+
+_Write = Callable[[_File, Callable[[int], object]], None]
 
 
 def file_path(out_dir: Path, run: int) -> Path:
@@ -63,6 +79,7 @@ def simulate_dataset(
     jobs: int = 1,
     progress: bool = True,
     overwrite: bool = False,
+    reconstruction: Reconstruction | None = None,
 ) -> list[Path]:
     """Write the files of a toy data set that are not there yet.
 
@@ -78,6 +95,8 @@ def simulate_dataset(
         Show a bar on a terminal.
     overwrite
         Replace files of these runs that were made in another way.
+    reconstruction
+        Fills the branches of the reconstruction; can be pickled if there are several processes.
 
     Returns
     -------
@@ -94,32 +113,36 @@ def simulate_dataset(
     """
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1, got {jobs}")
-    files = _plan(config, out_dir)
+    files = _plan(config, out_dir, reconstruction)
     missing = _missing(files, overwrite=overwrite)
     _check_neighbours(files, out_dir)
     if len(missing) < len(files):
         logger.info("%d of %d files are there already", len(files) - len(missing), len(files))
     n_events = sum(file.n_events for file in missing)
+    write = functools.partial(_write, config, reconstruction)
     with tqdm(total=n_events, unit="event", disable=None if progress else True) as bar:
         if jobs == 1 or len(missing) <= 1:
             for file in missing:
-                _write(config, file, bar.update)
+                write(file, bar.update)
         else:
-            _write_in_processes(config, missing, min(jobs, len(missing)), bar.update)
+            _write_in_processes(write, missing, min(jobs, len(missing)), bar.update)
     for file in files:
         if not sidecar_path(file.path).exists():
             write_sidecar(file.path, file.record)
     return [file.path for file in files]
 
 
-def _plan(config: SimulationConfig, out_dir: Path) -> list[_File]:
+def _plan(
+    config: SimulationConfig, out_dir: Path, reconstruction: Reconstruction | None
+) -> list[_File]:
     instrument = build_instrument(config)
+    by = None if reconstruction is None else reconstruction.record
     return [
         _File(
             path=file_path(out_dir, run),
             run=run,
             n_events=n,
-            record=provenance(config, instrument, run=run, n_events=n),
+            record=provenance(config, instrument, run=run, n_events=n, reconstruction=by),
         )
         for run, n in config.file_events().items()
     ]
@@ -162,20 +185,25 @@ def _difference(
     return first_difference(present | dict(ignore or {}), record)
 
 
-def _write(config: SimulationConfig, file: _File, advance: Callable[[int], object]) -> None:
+def _write(
+    config: SimulationConfig,
+    reconstruction: Reconstruction | None,
+    file: _File,
+    advance: Callable[[int], object],
+) -> None:
     seed = event_seed(config.seed, file.run)
-    blocks = Simulator(config).blocks(seed, file.n_events, run=file.run)
+    blocks = Simulator(config, reconstruction).blocks(seed, file.n_events, run=file.run)
     write_events(file.path, blocks, file.record, codec=config.codec, advance=advance)
 
 
 def _write_in_processes(
-    config: SimulationConfig, files: Sequence[_File], jobs: int, advance: Callable[[int], object]
+    write: _Write, files: Sequence[_File], jobs: int, advance: Callable[[int], object]
 ) -> None:
     # Spawned, not forked: torch and uproot have threads that a fork would leave behind.
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
     with ProcessPoolExecutor(jobs, context, _start_process, (counter,)) as pool:
-        pending = {pool.submit(_write_counted, config, file) for file in files}
+        pending = {pool.submit(_write_counted, write, file) for file in files}
         shown = 0
         try:
             while pending:
@@ -198,8 +226,8 @@ def _start_process(counter: "Synchronized[int]") -> None:
     _Progress.counter = counter
 
 
-def _write_counted(config: SimulationConfig, file: _File) -> None:
-    _write(config, file, _count)
+def _write_counted(write: _Write, file: _File) -> None:
+    write(file, _count)
 
 
 def _count(n_events: int) -> None:

@@ -1,6 +1,6 @@
 """Whole events in memory: photon, shower, light, response, branches."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ from xec_pipeline.simulation.truth import (
 )
 from xec_pipeline.units import MEV_PER_GEV
 
+Reconstruct = Callable[[Branches], Branches]
+
 BATCH = 64
 """Events computed together; arrays of this size stay in the processor's cache."""
 BLOCK = 512
@@ -40,10 +42,14 @@ class Simulator:
     ----------
     config
         What to simulate; the numbers of events and files in it are not used here.
+    reconstruct
+        Makes the branches of the reconstruction from the others. Without it they hold 1e10, if
+        there are any.
     """
 
-    def __init__(self, config: SimulationConfig) -> None:
+    def __init__(self, config: SimulationConfig, reconstruct: Reconstruct | None = None) -> None:
         self.config = config
+        self._reconstruct = reconstruct
         self.instrument: Instrument = build_instrument(config)
         self._light = LightModel(config.light, self.instrument.geometry, self.instrument.efficiency)
 
@@ -84,7 +90,9 @@ class Simulator:
             mean_npho = pulses.photoelectrons / self.instrument.efficiency
             extra |= {"npho_mean": mean_npho, "latent": latents.astype(np.float32)}
         branches = truth_branches(photons) | self._respond(rng, pulses) | extra
-        if self.config.branches == "full":
+        if self._reconstruct is not None:
+            branches |= self._reconstruct(branches)
+        elif self.config.branches == "full":
             branches |= reconstruction_branches(len(photons), N_SENSORS)
         return branches
 

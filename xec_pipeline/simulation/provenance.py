@@ -39,7 +39,12 @@ MODEL_VERSION: Final = 1
 
 
 def provenance(
-    config: SimulationConfig, instrument: Instrument, *, run: int, n_events: int
+    config: SimulationConfig,
+    instrument: Instrument,
+    *,
+    run: int,
+    n_events: int,
+    reconstruction: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the record of one file: everything its events depend on, and nothing else.
 
@@ -53,8 +58,10 @@ def provenance(
         Run number; with the seed it decides the events.
     n_events
         Events in this file.
+    reconstruction
+        What the branches of the reconstruction depend on, if they are filled.
     """
-    return {
+    record = {
         "detector": DETECTOR,
         "package_version": importlib.metadata.version("xec_pipeline"),
         "model_version": MODEL_VERSION,
@@ -65,6 +72,7 @@ def provenance(
         "config": config.model_dump(mode="json", exclude=set(DATASET_FIELDS)),
         "dead_sensors": np.flatnonzero(instrument.is_dead).tolist(),
     }
+    return record if reconstruction is None else record | {"reconstruction": reconstruction}
 
 
 def read_provenance(path: Path) -> dict[str, Any] | None:

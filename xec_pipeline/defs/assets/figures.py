@@ -13,7 +13,7 @@ from xec_pipeline.defs.retries import figure_retries
 
 @dg.asset(
     key=keys.FIGURES,
-    deps=[keys.PREDICTIONS],
+    deps=[keys.PREDICTIONS, keys.BASELINES],
     partitions_def=run_partitions,
     group_name="regressor",
     kinds={"pdf", "matplotlib"},
@@ -25,7 +25,10 @@ from xec_pipeline.defs.retries import figure_retries
 def resolution_pdf(
     context: dg.AssetExecutionContext, ddp: TorchDDP, mlflow: MlflowTracking
 ) -> dg.MaterializeResult[None]:
-    """Resolution figures in MeV, ps, mm, deg; beside each a JSON file with the numbers drawn."""
+    """Resolution figures in MeV, ps, mm, deg, with the conventional reconstruction in the profiles.
+
+    Beside each stands a JSON file with the numbers drawn.
+    """
     made = ddp.run(context, "xec_pipeline.workers.figures", _run_folder(context), profile="cpu")
     run = registered_regressor(context.partition_key)
     return mlflow.refer(context, run, keys.WEIGHTS, made)
@@ -45,7 +48,7 @@ def resolution_pdf(
 def resolution_table(
     context: dg.AssetExecutionContext, ddp: TorchDDP
 ) -> dg.MaterializeResult[None]:
-    """68 % half widths at the signal energy: model, training mean, charge-weighted sums."""
+    """68 % half widths at the signal energy: model, and three methods without a network."""
     arguments = [*_run_folder(context), "--table"]
     return ddp.run(context, "xec_pipeline.workers.figures", arguments, profile="cpu")
 

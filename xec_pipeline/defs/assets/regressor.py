@@ -83,7 +83,7 @@ def predictions_csv(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.Mate
     code_version=code.BASELINES.version(),
 )
 def baselines_csv(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
-    """Predictions of the training mean and of charge-weighted sums, in GeV, s, cm, deg."""
+    """Predictions without a network: conventional, charge-weighted, training mean; GeV, s, cm."""
     return ddp.run(context, "xec_pipeline.workers.baselines", _config(context), profile="cpu")
 
 

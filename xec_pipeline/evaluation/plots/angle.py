@@ -1,6 +1,7 @@
 """Figures of the emission angles."""
 
 from dataclasses import replace
+from functools import partial
 
 from xec_pipeline.evaluation.plots.histogram_panel import HistogramPanel, residual_range
 from xec_pipeline.evaluation.plots.pages import Page, note_page
@@ -14,6 +15,7 @@ from xec_pipeline.evaluation.plots.standard import (
     missing_truth,
     profile_panel,
     residual_histogram,
+    residual_of,
     scatter_panel,
     width_panel,
 )
@@ -33,9 +35,13 @@ def pages(table: PredictionTable) -> list[Page]:
     title = "Angle resolution"
     if not len(table):
         return [note_page(title, "no event with finite truth and prediction")]
-    theta = Residual(name="theta", symbol="θ", unit="deg", values=residual(table, "theta"))
-    phi = Residual(name="phi", symbol="φ", unit="deg", values=residual(table, "phi"))
-    opening = Residual(name="psi", symbol="opening angle", unit="deg", values=opening_angle(table))
+    theta, phi = (
+        residual_of(
+            table, partial(residual, quantity=name), name=name, symbol=AXES[name].symbol, unit="deg"
+        )
+        for name in ("theta", "phi")
+    )
+    opening = residual_of(table, opening_angle, name="psi", symbol="opening angle", unit="deg")
     return [
         _residual_page(table, theta, phi, opening),
         Page(

@@ -1,6 +1,7 @@
 """Figures of the energy resolution."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -11,12 +12,13 @@ from xec_pipeline.evaluation.plots.profile_panel import ProfilePanel, Series
 from xec_pipeline.evaluation.plots.standard import (
     AXES,
     POSITION,
-    Residual,
+    beside_conventional,
     bias_panel,
     has_truth,
     missing_truth,
     profile_panel,
     residual_histogram,
+    residual_of,
     scatter_panel,
     width_panel,
 )
@@ -36,7 +38,9 @@ def pages(table: PredictionTable) -> list[Page]:
     title = "Energy resolution"
     if not len(table):
         return [note_page(title, "no event with finite truth and prediction")]
-    difference = Residual(name="energy", symbol="E", unit="MeV", values=residual(table, "energy"))
+    difference = residual_of(
+        table, partial(residual, quantity="energy"), name="energy", symbol="E", unit="MeV"
+    )
     first = (
         residual_histogram(difference),
         width_panel(table, difference, "energy"),
@@ -62,14 +66,17 @@ def pages(table: PredictionTable) -> list[Page]:
 def relative_panel(table: PredictionTable) -> ProfilePanel:
     """Return sigma/E against E with the fit of stochastic, constant and noise term."""
     energy = column(table, "true_energy")
-    profile = binned_profile(energy, _relative(table), half_width_68)
+    ratio = residual_of(table, _relative, name="energy", symbol="E", unit="")
+    profile = binned_profile(energy, ratio.values, half_width_68)
+    own = Series(profile=profile, colour=AXES["energy"].colour)
+    drawn = beside_conventional(own, energy, ratio, half_width_68)
     fit = fit_energy_resolution(profile)
     return ProfilePanel(
         key="relative_resolution_vs_energy",
         title="Relative resolution vs true E",
         x_label=AXES["energy"].label,
         y_label="68 % half width of E / true E [%]",
-        series=(Series(profile=_percent(profile), colour=AXES["energy"].colour),),
+        series=tuple(replace(one, profile=_percent(one.profile)) for one in drawn),
         curve=(lambda e: 100 * fit.relative_width(e)) if fit.is_valid else None,
         comment=fit.label(),
         fit=fit.numbers(),
@@ -82,7 +89,9 @@ def _signal_row(table: PredictionTable) -> tuple[Panel, ...]:
     text = f"{low:g} ≤ E ≤ {high:g} MeV, N = {len(window)}"
     if not len(window):
         return (NotePanel(key="no_signal_window", text=f"no event in {text}"),)
-    ratio = Residual(name="signal_energy", symbol="E", unit="%", values=100 * _relative(window))
+    ratio = residual_of(
+        window, lambda events: 100 * _relative(events), name="signal_energy", symbol="E", unit="%"
+    )
     return tuple(
         replace(
             profile_panel(window, ratio, name, half_width_68),

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from xec_pipeline.evaluation.masked_samples import MODEL
-from xec_pipeline.evaluation.plots.style import BLUE, GREEN, ORANGE, RED
-
-PURPLE: Final = "#7048a8"
+from xec_pipeline.evaluation.plots.style import BLUE, GREEN, ORANGE, PURPLE, RED
 
 
 @dataclass(frozen=True, kw_only=True)

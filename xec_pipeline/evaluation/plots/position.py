@@ -1,6 +1,7 @@
 """Figures of the position of the first interaction: residuals in mm against positions in cm."""
 
 from dataclasses import replace
+from functools import partial
 
 from xec_pipeline.evaluation.plots.histogram_panel import HistogramPanel, residual_range
 from xec_pipeline.evaluation.plots.pages import Page, note_page
@@ -15,12 +16,14 @@ from xec_pipeline.evaluation.plots.standard import (
     missing_truth,
     profile_panel,
     residual_histogram,
+    residual_of,
     scatter_panel,
     width_panel,
 )
 from xec_pipeline.evaluation.plots.style import GREEN, GREY, RED
 from xec_pipeline.evaluation.residuals import distance, residual
 from xec_pipeline.evaluation.resolution import (
+    Values,
     containment_68,
     half_width_68,
     mean_bias,
@@ -37,12 +40,10 @@ def pages(table: PredictionTable) -> list[Page]:
     if not len(table):
         return [note_page(title, "no event with finite truth and prediction")]
     own = tuple(
-        Residual(name=name, symbol=name, unit="mm", values=residual(table, name) * MM_PER_CM)
+        residual_of(table, partial(_residual_mm, name=name), name=name, symbol=name, unit="mm")
         for name in POSITION
     )
-    radius = Residual(
-        name="distance", symbol="distance", unit="mm", values=distance(table) * MM_PER_CM
-    )
+    radius = residual_of(table, _distance_mm, name="distance", symbol="distance", unit="mm")
     return [
         Page(
             title=title,
@@ -61,6 +62,14 @@ def pages(table: PredictionTable) -> list[Page]:
         ),
         _energy_page(table, own),
     ]
+
+
+def _residual_mm(table: PredictionTable, name: str) -> Values:
+    return residual(table, name) * MM_PER_CM
+
+
+def _distance_mm(table: PredictionTable) -> Values:
+    return distance(table) * MM_PER_CM
 
 
 def _distance_page(table: PredictionTable, own: tuple[Residual, ...], radius: Residual) -> Page:
@@ -117,18 +126,20 @@ def _distance_histogram(radius: Residual) -> HistogramPanel:
 def _distance_panel(table: PredictionTable, radius: Residual, axis: str) -> ProfilePanel:
     panel = profile_panel(table, radius, axis, containment_68)
     shortest = profile_panel(table, radius, axis, sigma_eff)
+    own, *beside = panel.series
     return replace(
         panel,
         title=f"Distance vs true {AXES[axis].symbol}",
         y_label="distance [mm]",
         series=(
-            replace(panel.series[0], label="68 % of events"),
+            replace(own, label="68 % of events", key=""),
             Series(
                 profile=shortest.series[0].profile,
                 label=r"$\sigma_{eff}$: shortest 68 % interval / 2",
                 colour=GREY if AXES[axis].colour == GREEN else GREEN,
                 marker="^",
             ),
+            *(replace(one, label=f"{one.label}, 68 %") for one in beside),
         ),
     )
 

@@ -22,6 +22,9 @@ class Series:
 
     profile: Profile
     label: str = ""
+    """Text of the legend; empty to leave it out."""
+    key: str = ""
+    """Name in the JSON; by default the label."""
     colour: str = BLUE
     marker: str = "o"
 
@@ -68,9 +71,8 @@ class ProfilePanel:
         """Return the profiles, and the fit if there is one."""
         drawn: dict[str, Any] = {"x": self.x_label, "y": self.y_label}
         for i, series in enumerate(self.series):
-            drawn[series.label or ("profile" if not i else f"profile {i}")] = (
-                series.profile.numbers()
-            )
+            unnamed = "profile" if not i else f"profile {i}"
+            drawn[series.key or series.label or unnamed] = series.profile.numbers()
         if self.fit:
             drawn["fit"] = dict(self.fit)
         return drawn

@@ -1,14 +1,15 @@
 """Panels that several figures share: residuals, and their widths and biases against the truth."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
+from xec_pipeline.evaluation.beside import CONVENTIONAL, conventional_table
 from xec_pipeline.evaluation.plots.histogram_panel import HistogramPanel, residual_range
 from xec_pipeline.evaluation.plots.panels import NotePanel, Panel, ScatterPanel
 from xec_pipeline.evaluation.plots.profile_panel import ProfilePanel, Series
-from xec_pipeline.evaluation.plots.style import BLUE, GREEN, GREY, ORANGE, RED
+from xec_pipeline.evaluation.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
 from xec_pipeline.evaluation.profiles import binned_profile, depth_edges
 from xec_pipeline.evaluation.residuals import column
 from xec_pipeline.evaluation.resolution import (
@@ -66,6 +67,27 @@ class Residual:
     symbol: str
     unit: str
     values: Values
+    conventional: Values | None = None
+    """Of the conventional reconstruction for the same events, NaN where it has none."""
+
+
+def residual_of(
+    table: PredictionTable,
+    measure: Callable[[PredictionTable], Values],
+    *,
+    name: str,
+    symbol: str,
+    unit: str,
+) -> Residual:
+    """Return what `measure` makes of the predictions, and of the conventional ones beside them."""
+    beside = conventional_table(table)
+    return Residual(
+        name=name,
+        symbol=symbol,
+        unit=unit,
+        values=measure(table),
+        conventional=None if beside is None else measure(beside),
+    )
 
 
 def has_truth(table: PredictionTable, *names: str) -> bool:
@@ -124,13 +146,35 @@ def profile_panel(
     x = column(table, chosen.column)
     edges = depth_edges(x[x == x]) if axis == "w" else None
     profile = binned_profile(x, residual.values, estimator, edges=edges)
+    own = Series(profile=profile, colour=chosen.colour, marker=chosen.marker)
     return ProfilePanel(
         key=f"resolution_{residual.name}_vs_{axis}",
         title=f"Resolution of {residual.symbol} vs true {chosen.symbol}",
         x_label=chosen.label,
         y_label=f"{residual.symbol} [{residual.unit}]",
-        series=(Series(profile=profile, colour=chosen.colour, marker=chosen.marker),),
+        series=beside_conventional(own, x, residual, estimator),
     )
+
+
+def beside_conventional(
+    own: Series, x: Values, residual: Residual, estimator: Estimator
+) -> tuple[Series, ...]:
+    """Return a profile, and after it that of the conventional reconstruction if there is one.
+
+    Parameters
+    ----------
+    own
+        Profile of the network.
+    x
+        Variable of the truth, shape (n_events,).
+    residual, estimator
+        What the profiles show; both have the same bins.
+    """
+    if residual.conventional is None:
+        return (own,)
+    profile = binned_profile(x, residual.conventional, estimator, edges=own.profile.edges)
+    beside = Series(profile=profile, label=CONVENTIONAL, colour=PURPLE, marker="v")
+    return replace(own, label="model", key="profile"), beside
 
 
 def scatter_panel(table: PredictionTable, name: str) -> ScatterPanel:

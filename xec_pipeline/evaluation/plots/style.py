@@ -18,6 +18,7 @@ from xec_pipeline.evaluation.metadata import PredictionMeta
 BLUE: Final = "#1f5fa8"
 ORANGE: Final = "#d1690e"
 GREEN: Final = "#2b8a3e"
+PURPLE: Final = "#7048a8"
 RED: Final = "#c92a2a"
 GREY: Final = "#868e96"
 LIGHT_GREY: Final = "#ced4da"

@@ -4,11 +4,11 @@ from xec_pipeline.evaluation.plots.pages import Page, note_page
 from xec_pipeline.evaluation.plots.panels import Panel
 from xec_pipeline.evaluation.plots.standard import (
     POSITION,
-    Residual,
     bias_panel,
     has_truth,
     missing_truth,
     residual_histogram,
+    residual_of,
     scatter_panel,
     width_panel,
 )
@@ -22,8 +22,12 @@ def pages(table: PredictionTable) -> list[Page]:
     title = "Time resolution"
     if not len(table):
         return [note_page(title, "no event with finite truth and prediction")]
-    difference = Residual(
-        name="timing", symbol="t", unit="ps", values=residual(table, "timing") * PS_PER_NS
+    difference = residual_of(
+        table,
+        lambda events: residual(events, "timing") * PS_PER_NS,
+        name="timing",
+        symbol="t",
+        unit="ps",
     )
     first = (
         residual_histogram(difference),
