@@ -21,21 +21,29 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("module", "decides"),
     [
         ("evaluation/plots/energy", {"FIGURES"}),
-        ("evaluation/plots/style", {"FIGURES", "ANALYSIS"}),
+        ("evaluation/plots/style", {"FIGURES", "ANALYSIS", "DISPLAYS", "EFFICIENCY"}),
         ("training/losses", TRAININGS),
         ("training/optim", TRAININGS),
         ("training/stages/mae", {"ENCODER"}),
         ("training/stages/inpainter", {"INPAINTER"}),
         ("training/stages/regressor", {"WEIGHTS"}),
-        # The analysis reads its table with it.
-        ("data/root_io", {"SHARDS", "ANALYSIS"}),
+        # The analysis reads its table with it, the efficiency its limits.
+        ("data/root_io", {"SHARDS", "ANALYSIS", "EFFICIENCY"}),
         (
             "models/encoder",
-            {*TRAININGS, "PREDICTIONS", "ONNX", "RECOVERED", "DEAD_STUDY", "INPAINTER_EXPORT"},
+            {
+                *TRAININGS,
+                "PREDICTIONS",
+                "DISPLAYS",
+                "ONNX",
+                "RECOVERED",
+                "DEAD_STUDY",
+                "INPAINTER_EXPORT",
+            },
         ),
         ("training/tracking", set()),
         ("workers/pipes", set()),
-        ("simulation/light", set()),
+        ("simulation/light", {"EFFICIENCY"}),
         ("cli/train", set()),
     ],
 )
