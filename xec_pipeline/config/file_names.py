@@ -21,6 +21,11 @@ def checkpoint_file(kind: str, which: str) -> str:
     return f"{_PREFIXES[kind]}checkpoint_{which}.pth"
 
 
+def finished_file(kind: str) -> str:
+    """Return the name of the mark that a training of a kind has left and reported all its files."""
+    return f".{kind}_finished"
+
+
 def encoder_file(which: str) -> str:
     """Return the name of the encoder cut out of an MAE: `best`, `epoch_{n}`, or `*`.
 

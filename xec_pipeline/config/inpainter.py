@@ -1,5 +1,7 @@
 """An inpainter run: dead sensors learn from live ones, which are hidden for the purpose."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
@@ -229,6 +231,17 @@ class InpainterRun(PretrainedRun, MaskedRun):
                 "their light; leave one of them out"
             )
         return self
+
+    def measurement_digest(self) -> str:
+        """Return a short hash of what decides measurements and exports, but not the weights.
+
+        The file of dead sensors takes part with its content, if it is there.
+        """
+        kept = self.model_dump(include={"validation", "export"})
+        path = self.validation.dead_file
+        content = Path(path).read_bytes() if path and Path(path).is_file() else b""
+        text = json.dumps(kept, sort_keys=True).encode()
+        return hashlib.sha256(text + content).hexdigest()[:12]
 
     @property
     def encoder_path(self) -> Path | None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.pretrained import PretrainedRun
 from xec_pipeline.config.registry import (
     RunKind,
@@ -33,9 +34,12 @@ class Origin(NamedTuple):
 
 def resumed_run(run: Run) -> Origin | None:
     """Return the run that `checkpoint.resume_from` belongs to; None if it is no registered one."""
-    if run.checkpoint.resume_from is None:
-        return None
-    path = Path(run.checkpoint.resume_from).resolve()
+    return None if run.checkpoint.resume_from is None else run_of_file(run.checkpoint.resume_from)
+
+
+def run_of_file(file: str) -> Origin | None:
+    """Return the registered run in whose folder a file of weights lies; None if there is none."""
+    path = Path(file).resolve()
     kinds = [kind for prefix, kind in _PREFIXES.items() if path.name.startswith(prefix)]
     kind = kinds[0] if kinds else "regressor"
     name = path.parent.name
@@ -63,9 +67,13 @@ def encoder_by_name(run: PretrainedRun) -> str | None:
 def encoder_run(run: PretrainedRun) -> str | None:
     """Return the registered masked autoencoder whose encoder a run begins with, if there is one.
 
-    It is named by `mae`, or a file of it is what the run resumes.
+    It is named by `mae`, or a file of it is what the run resumes or what its option
+    `training.mae_checkpoint` names.
     """
     origin = resumed_run(run)
+    if origin is None and run.checkpoint.resume_from is None and isinstance(run, InpainterRun):
+        named = run.training.mae_checkpoint
+        origin = None if named is None else run_of_file(named)
     if origin is not None and origin.kind == "mae":
         return origin.name
     return encoder_by_name(run)

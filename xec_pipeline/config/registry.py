@@ -28,7 +28,9 @@ def run_names(kind: RunKind) -> list[str]:
     ConfigError
         If a file's name cannot be a run name.
     """
-    names = sorted(path.stem for path in (registry_root() / kind).glob("*.yaml"))
+    # Editors leave hidden files beside the one that they hold.
+    files = (registry_root() / kind).glob("[!.]*.yaml")
+    names = sorted(path.stem for path in files)
     for name in names:
         try:
             check_run_name(name)

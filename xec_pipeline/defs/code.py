@@ -76,7 +76,7 @@ INPAINTER: Final = Code(
     without=(*_SHARD_MAKING, "xec_pipeline.evaluation"),
     libraries=("torch",),
 )
-RECOVERED: Final = Code(worker="recover", without=(*_SHARD_MAKING, *_DRAWING), libraries=("torch",))
+RECOVERED: Final = Code(worker="recover", without=_DRAWING, libraries=("torch",))
 ANALYSIS: Final = Code(worker="analyze", libraries=("matplotlib",))
 DEAD_STUDY: Final = Code(
     worker="dead_study", without=(*_SHARD_MAKING, *_DRAWING), libraries=("torch",)

@@ -63,6 +63,8 @@ class Checkpoint:
         State of AdamW and of the learning-rate schedule.
     best_val, best_epoch
         Smallest validation loss so far and the epoch (from 1) that reached it.
+    best_metrics
+        Numbers of that epoch by MLflow name.
     mlflow_run_id
         Run to continue in MLflow; None without tracking.
     epoch, step_in_epoch, steps_per_epoch, global_step
@@ -100,6 +102,7 @@ class Checkpoint:
     scheduler_state_dict: Mapping[str, Any] | None = None
     best_val: float = float("inf")
     best_epoch: int = 0
+    best_metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     mlflow_run_id: str | None = None
     epoch: int = 0
     step_in_epoch: int = 0
@@ -124,14 +127,17 @@ class Checkpoint:
         """Return the averaged weights if asked for and there are any, else the plain ones."""
         return self.ema_state_dict if use_ema and self.ema_state_dict else self.model_state_dict
 
-    def origin(self, path: Path) -> dict[str, Any]:
-        """Return in plain values what this checkpoint, read from `path`, is."""
+    def origin(self, path: Path, *, use_ema: bool = True) -> dict[str, Any]:
+        """Return in plain values what this checkpoint, read from `path`, is.
+
+        `use_ema` tells whether its averaged weights are meant, or those of the last step.
+        """
         return {
             "file": str(path),
             "kind": self.kind,
             "run_name": self.config.get("mlflow", {}).get("run_name"),
             "epoch": self.epoch,
-            "tensor_digest": tensor_digest(self.inference_weights()),
+            "tensor_digest": tensor_digest(self.inference_weights(use_ema=use_ema)),
             "config_digest": self.config_digest,
             "data": dict(self.data),
             "mlflow_run_id": self.mlflow_run_id,

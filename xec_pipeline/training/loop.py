@@ -83,7 +83,7 @@ class FitResult:
     best_epoch, best_val
         Epoch with the smallest validation loss, and that loss.
     best_metrics, best_table
-        Numbers of the best epoch and, on rank 0, its predictions; empty and None if an earlier
+        Numbers of the best epoch and, on rank 0, its predictions; these are None if an earlier
         process trained that epoch.
     was_stopped
         True if SIGTERM came before the last epoch; the state is in the last checkpoint.
@@ -146,7 +146,6 @@ class Trainer:
         self._ddp = wrapped_for_ranks(stage.model, dist)
         self._network = compiled(self._ddp or stage.model, run.training, dist)
         self._best_table: Table | None = None
-        self._best_metrics: dict[str, float] = {}
 
     def resume(self, checkpoint: Checkpoint, path: Path, *, is_own: bool = False) -> None:
         """Go on from `checkpoint`, which was read from `path`, as the run's options say.
@@ -189,7 +188,7 @@ class Trainer:
             epoch=progress.epoch,
             best_epoch=progress.best_epoch,
             best_val=progress.best_val,
-            best_metrics=self._best_metrics,
+            best_metrics=self.state.best_metrics,
             best_table=self._best_table,
             was_stopped=was_stopped,
         )
@@ -296,13 +295,14 @@ class Trainer:
         is_best = validation.loss < progress.best_val
         if is_best:
             progress.best_val, progress.best_epoch = validation.loss, epoch
-            self._best_table, self._best_metrics = validation.table, metrics
+            self._best_table, self.state.best_metrics = validation.table, metrics
+        # Before the checkpoint: an epoch that is not told of is trained again, not left out.
+        self._tracker.epoch(epoch, metrics)
         checkpoint = self._save({}, self._copies(epoch, is_best=is_best))
         if self._dist.is_main:
             self._tell(checkpoint, is_best=is_best)
             if is_best and self._on_best is not None and validation.table is not None:
                 self._on_best(epoch, validation.table)
-        self._tracker.epoch(epoch, metrics)
         self._reporter.epoch(epoch, self._run.training.epochs, metrics)
 
     def _tell(self, checkpoint: Checkpoint, *, is_best: bool) -> None:

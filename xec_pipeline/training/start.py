@@ -4,7 +4,7 @@ import glob
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from xec_pipeline.config.file_names import (
     ANALYSIS_FOLDER,
@@ -13,6 +13,7 @@ from xec_pipeline.config.file_names import (
     encoder_file,
     encoder_sidecar,
     face_weights_file,
+    finished_file,
     inpainter_predictions_file,
     raw_onnx_file,
     recovered_file,
@@ -49,6 +50,10 @@ class GoingOn(NamedTuple):
     checkpoint: Checkpoint
     path: Path
     is_own: bool = False
+
+    def origin(self, run: TrainedRun) -> dict[str, Any]:
+        """Return in plain values which weights are taken over."""
+        return self.checkpoint.origin(self.path, use_ema=not self.begins_again(run))
 
     def begins_again(self, run: TrainedRun) -> bool:
         """Return whether only the weights are taken, and epochs count from 1 again."""
@@ -109,7 +114,8 @@ def choose_start(
         Pre-trained encoder from `choose_encoder`, with which to begin afresh.
     auto_resume
         Go on from the run's own last checkpoint if it has the same configuration and data. A
-        complete training is taken as it is, or begun again with `overwrite`.
+        complete training is taken as it is; with `overwrite` it is begun again, unless it came to
+        no good end after its last epoch.
     overwrite
         Begin afresh, or from another folder's checkpoint, although the folder holds checkpoints.
 
@@ -129,7 +135,8 @@ def choose_start(
     reason = f"{run.run_dir} holds checkpoints of an earlier training"
     if holds_checkpoints and auto_resume:
         own, reason = _own(run, kind, data, encoder)
-        if own is not None and not (overwrite and _is_complete(own, run)):
+        is_done = (run.run_dir / finished_file(kind)).exists()
+        if own is not None and not (overwrite and is_done and _is_complete(own, run)):
             return GoingOn(own, last, is_own=True)
     is_free = overwrite or not holds_checkpoints
     if asked is not None and (is_free or is_within(asked, run.run_dir)):
@@ -174,6 +181,7 @@ def clear_run(
     stale = files_of_training(run_dir, run_name, kind)
     stale += [run_dir / made for name in exported for made in (name, raw_onnx_file(name))]
     kept = None if keep is None else keep.resolve()
+    stale += [run_dir / finished_file(kind)]
     stale = [path for path in stale if path.is_file() and path.resolve() != kept]
     for path in stale:
         path.unlink(missing_ok=True)

@@ -125,6 +125,7 @@ class TrainState:
         self.encoder_source: Mapping[str, Any] | None = None
         self.resumed_from: Mapping[str, Any] | None = None
         self.progress = Progress()
+        self.best_metrics: Mapping[str, float] = {}
         self.sums = EpochSums(dist.device)
         self.optimizer = build_optimizer(model, config, objective)
         self.schedule = Schedule(config)
@@ -173,6 +174,7 @@ class TrainState:
             scheduler_state_dict=self.schedule.state_dict(),
             best_val=progress.best_val,
             best_epoch=progress.best_epoch,
+            best_metrics=dict(self.best_metrics),
             epoch=progress.epoch,
             step_in_epoch=progress.step,
             steps_per_epoch=steps_per_epoch,
@@ -213,16 +215,21 @@ class TrainState:
         """
         load_weights(self.model, checkpoint.model_state_dict, path)
         self.encoder_source = checkpoint.encoder_source
-        self.resumed_from = checkpoint.resumed_from if is_own else checkpoint.origin(path)
-        if self._run.checkpoint.reset_epoch and not is_own:
+        begins_again = self._run.checkpoint.reset_epoch and not is_own
+        self.resumed_from = (
+            checkpoint.resumed_from if is_own else checkpoint.origin(path, use_ema=not begins_again)
+        )
+        if begins_again:
             self._restart_average()
             return
         self._resume_average(checkpoint, path)
         self._resume_objective(checkpoint, path)
         self._resume_optimizer(checkpoint, path)
         self._resume_progress(checkpoint, steps_per_epoch)
+        self.best_metrics = checkpoint.best_metrics
         if not self._has_best(checkpoint, path, val_data):
             self.progress.best_val, self.progress.best_epoch = float("inf"), 0
+            self.best_metrics = {}
         self._resume_schedule(checkpoint, path, refresh=not is_own)
 
     def _restart_average(self) -> None:

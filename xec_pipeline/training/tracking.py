@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from filelock import FileLock
 
 from xec_pipeline.config.output import MlflowConfig
+from xec_pipeline.errors import DataError
 from xec_pipeline.versioning import content_hash
 
 NO_TRACKING: Final = frozenset({"", "none", "null"})
@@ -132,8 +133,13 @@ class MlflowTracker:
             _log.warning("MLflow did not take the metrics of epoch %d: %s", epoch, error)
 
     def finish(self, status: str) -> None:
-        """Close the run."""
-        self._client.set_terminated(self._run_id, status=status)
+        """Close the run; a store that is out of order hides no other error."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.set_terminated(self._run_id, status=status)
+        except MlflowException as error:
+            _log.warning("MLflow run %s could not be closed as %s: %s", self._run_id, status, error)
 
 
 def open_tracker(
@@ -163,24 +169,24 @@ def refer_to(config: MlflowConfig, run_id: str | None, name: str, paths: Iterabl
         The files.
     """
     uri = tracking_uri(config)
-    files = sorted(path.absolute() for path in paths)
+    files = sorted(path.absolute() for path in paths if path.is_file())
     if run_id is None or uri.lower() in NO_TRACKING or not files:
         return
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     folder = os.path.commonpath([path.parent for path in files])
-    references = {
-        path.relative_to(folder).as_posix(): {
-            "path": str(path),
-            "bytes": path.stat().st_size,
-            "content_hash": content_hash(path),
-        }
-        for path in files
-    }
     try:
+        references = {
+            path.relative_to(folder).as_posix(): {
+                "path": str(path),
+                "bytes": path.stat().st_size,
+                "content_hash": content_hash(path),
+            }
+            for path in files
+        }
         MlflowClient(tracking_uri=uri).log_dict(run_id, references, f"references/{name}.json")
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, DataError) as error:
         _log.warning("MLflow did not take the references to %s: %s", name, error)
 
 

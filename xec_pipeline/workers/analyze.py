@@ -49,7 +49,7 @@ def work(args: argparse.Namespace, report: Report) -> None:
     sys.stdout.write(analysis.table.text())
     report.log("\n".join(str(path) for path in analysis.files))
     metadata = {
-        "folder": args.output_dir,
+        **{path.name: path for path in analysis.files},
         "n_files": len(analysis.files),
         "recovery": {"raw_value": analysis.table.markdown(), "type": "md"},
         **main_numbers(analysis.table),

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from xec_pipeline.config.file_names import checkpoint_file, dead_study_file
 from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.loader import load_inpainter_run
+from xec_pipeline.config.registry import registered_regressor, run_names
 from xec_pipeline.data.shards import ensure_shards
 from xec_pipeline.detector.geometry import ideal_geometry
 from xec_pipeline.errors import ConfigError
@@ -86,7 +87,10 @@ def regressor_path(run: InpainterRun) -> Path:
             f"run {run.name}: validation.regressor is null, so there is nothing to try with dead "
             "sensors; name a registered regressor run"
         )
-    return Path(run.checkpoint.save_dir) / name / checkpoint_file("regressor", "best")
+    file = checkpoint_file("regressor", "best")
+    if name in run_names("regressor"):
+        return registered_regressor(name).run_dir / file
+    return Path(run.checkpoint.save_dir) / name / file
 
 
 def study(

@@ -21,7 +21,6 @@ from xec_pipeline.training.checkpoint import load_checkpoint, load_weights, tens
 from xec_pipeline.training.distributed import DistContext, start_from_env
 from xec_pipeline.training.guard import STOPPED_EXIT_CODE, StopSignal
 from xec_pipeline.training.loop import FitResult, Trainer
-from xec_pipeline.training.reporting import Reporter
 from xec_pipeline.training.stage import Table
 from xec_pipeline.training.stages.regressor import RegressorStage
 from xec_pipeline.training.start import choose_encoder
@@ -29,7 +28,6 @@ from xec_pipeline.training.tracking import Tracker, closing_run
 from xec_pipeline.workers.entry import run_worker
 from xec_pipeline.workers.pipes import Report
 from xec_pipeline.workers.training import (
-    Found,
     begin,
     chosen,
     described,
@@ -38,6 +36,7 @@ from xec_pipeline.workers.training import (
     open_tracker_for,
     origin_metadata,
     refer_to_files,
+    report_finished,
     reporter_for,
 )
 from xec_pipeline.workers.upstream import recorded_path, require_recorded
@@ -110,34 +109,10 @@ def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) ->
     # A training that goes on has an encoder already, and its checkpoint knows where from.
     stage = RegressorStage(run, dist, *shards, encoder if found is None else None)
     tracker = open_tracker_for(run, dist, found)
-    with closing_run(tracker) as close_as:
+    with closing_run(tracker) as close_as, StopSignal() as stop:
         params, tags = described(run, dist, stage, found, encoder)
         tracker.start({**params, "active_tasks": ",".join(run.tasks.active)}, tags)
         reporter = reporter_for(run, dist, report, _EPOCH_NUMBERS)
-        result = _fit(run, dist, stage, found, reporter=reporter, tracker=tracker)
-        if result.was_stopped:
-            close_as("KILLED")
-            report.log(f"stopped in epoch {result.epoch + 1}; --auto_resume goes on from there")
-            return STOPPED_EXIT_CODE
-        table = _best_table(run, dist, stage, result)
-        if dist.is_main:
-            if start.final_csvs:
-                _write_tables(run, stage, table, epoch=result.best_epoch, suffix="")
-            refer_to_files(run, "regressor", tracker)
-            _report_result(run, result, tracker, report)
-    return 0
-
-
-def _fit(
-    run: RegressorRun,
-    dist: DistContext,
-    stage: RegressorStage,
-    found: Found,
-    *,
-    reporter: Reporter,
-    tracker: Tracker,
-) -> FitResult:
-    with StopSignal() as stop:
         trainer = Trainer(
             stage,
             run,
@@ -149,7 +124,18 @@ def _fit(
                 run, stage, table, epoch=epoch, suffix=f"_ep{epoch}"
             ),
         )
-        return fit(trainer, run, "regressor", dist, found, reporter)
+        result = fit(trainer, run, "regressor", dist, found, reporter)
+        if result.was_stopped:
+            close_as("KILLED")
+            report.log(f"stopped in epoch {result.epoch + 1}; --auto_resume goes on from there")
+            return STOPPED_EXIT_CODE
+        table = _best_table(run, dist, stage, result)
+        if dist.is_main:
+            if start.final_csvs:
+                _write_tables(run, stage, table, epoch=result.best_epoch, suffix="")
+            refer_to_files(run, "regressor", tracker)
+            _report_result(run, result, tracker, report)
+    return 0
 
 
 def _best_table(
@@ -204,7 +190,7 @@ def _report_result(run: RegressorRun, result: FitResult, tracker: Tracker, repor
         **origin_metadata(checkpoint),
         **chosen(result.best_metrics, _EPOCH_NUMBERS),
     }
-    report.result(metadata, tensor_digest(weights))
+    report_finished(run, "regressor", report, metadata, tensor_digest(weights))
 
 
 if __name__ == "__main__":

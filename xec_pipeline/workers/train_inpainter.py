@@ -39,6 +39,7 @@ from xec_pipeline.workers.training import (
     open_tracker_for,
     origin_metadata,
     refer_to_files,
+    report_finished,
     reporter_for,
 )
 from xec_pipeline.workers.upstream import recorded_path, require_recorded
@@ -180,7 +181,7 @@ def _report_result(run: InpainterRun, result: FitResult, tracker: Tracker, repor
         **origin_metadata(checkpoint),
         **chosen(result.best_metrics, _EPOCH_NUMBERS),
     }
-    report.result(metadata, tensor_digest(weights))
+    report_finished(run, _KIND, report, metadata, tensor_digest(weights))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from xec_pipeline.workers.training import (
     open_tracker_for,
     origin_metadata,
     refer_to_files,
+    report_finished,
     reporter_for,
 )
 
@@ -130,7 +131,7 @@ def _report_result(run: MaeRun, result: FitResult, tracker: Tracker, report: Rep
         **origin_metadata(encoder),
         **chosen(result.best_metrics, _EPOCH_NUMBERS),
     }
-    report.result(metadata, tensor_digest(weights))
+    report_finished(run, "mae", report, metadata, tensor_digest(weights))
 
 
 if __name__ == "__main__":

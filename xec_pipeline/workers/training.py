@@ -1,11 +1,15 @@
 """What the training workers share: events, tracker, reporter, start, errors."""
 
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 from torch import nn
 
+from xec_pipeline.atomic import replacing
+from xec_pipeline.config.file_names import checkpoint_file, finished_file
 from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.run import RegressorRun
@@ -135,10 +139,31 @@ def fit(
         trainer.resume(found.checkpoint, found.path, is_own=found.is_own)
         done = trainer.state.progress
         reporter.log(f"going on from {found.path} after {done.epoch} epochs, {done.step} steps")
-    if dist.is_main and _leaves_nothing_of_before(run, found):
-        source = None if found is None else found.path
-        clear_run(run.run_dir, run.name, kind, _exported(run), keep=source)
+    if dist.is_main:
+        (run.run_dir / finished_file(kind)).unlink(missing_ok=True)
+        if _leaves_nothing_of_before(run, found):
+            source = None if found is None else _kept(found.path, run, kind)
+            clear_run(run.run_dir, run.name, kind, _exported(run), keep=source)
     return trainer.fit()
+
+
+def _kept(source: Path, run: AnyRun, kind: str) -> Path:
+    """Return the weights that a training begins with, under a name that it will not overwrite."""
+    if not is_within(source, run.run_dir):
+        return source
+    kept = run.run_dir / checkpoint_file(kind, "start")
+    if kept != source:
+        with replacing(kept) as partial:
+            shutil.copyfile(source, partial)
+    return kept
+
+
+def report_finished(
+    run: AnyRun, kind: str, report: Report, metadata: Mapping[str, Any], data_version: str
+) -> None:
+    """Report what a training made, and mark that nothing of it is missing any more."""
+    report.result(metadata, data_version)
+    (run.run_dir / finished_file(kind)).write_text(f"{data_version}\n")
 
 
 def _leaves_nothing_of_before(run: AnyRun, found: Found) -> bool:
@@ -202,7 +227,8 @@ def described(
         "val_data_version": about["data"]["val"],
         "units": UNITS,
         **_origin_tags("encoder", _encoder_source(found, encoder)),
-        **_origin_tags("resumed_from", _resumed_from(found)),
+        **_origin_tags("resumed_from", _resumed_from(run, found)),
+        **_earlier_part(found),
     }
     return params, tags
 
@@ -233,12 +259,17 @@ def _encoder_source(found: Found, encoder: PretrainedEncoder | None) -> Mapping[
     return None if encoder is None else encoder.source
 
 
-def _resumed_from(found: Found) -> Mapping[str, Any] | None:
+def _resumed_from(run: AnyRun, found: Found) -> Mapping[str, Any] | None:
     """Return the checkpoint that a training was told to go on from; None if it began by itself."""
     if found is None:
         return None
-    own = found.checkpoint.resumed_from
-    return own if found.is_own else found.checkpoint.origin(found.path)
+    return found.checkpoint.resumed_from if found.is_own else found.origin(run)
+
+
+def _earlier_part(found: Found) -> dict[str, str]:
+    """Return as a tag which MLflow run holds the first epochs of a training that was broken off."""
+    earlier = found.checkpoint.mlflow_run_id if found is not None and found.is_own else None
+    return {"continues.mlflow_run_id": earlier} if earlier else {}
 
 
 def _origin_tags(what: str, origin: Mapping[str, Any] | None) -> dict[str, str]:

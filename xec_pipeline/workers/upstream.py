@@ -2,11 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from xec_pipeline.errors import CheckpointError
 from xec_pipeline.training.start import GoingOn
 from xec_pipeline.training.transfer import PretrainedEncoder
+
+_ADVICE: Final = {
+    True: "materialize that again",
+    False: "remove checkpoint.resume_from to begin with the present one",
+}
+"""For an encoder to begin with, and for a checkpoint that began with another one."""
 
 
 def recorded_path(extras: Mapping[str, Any]) -> Path | None:
@@ -45,5 +51,5 @@ def require_recorded(
     if version != expected:
         raise CheckpointError(
             f"{path}: its encoder has data version {version}, but Dagster recorded {expected} for "
-            "mae/encoder; materialize that again"
+            f"mae/encoder; {_ADVICE[isinstance(present, PretrainedEncoder)]}"
         )

@@ -28,7 +28,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("training/stages/inpainter", {"INPAINTER"}),
         ("training/stages/regressor", {"WEIGHTS"}),
         # The analysis reads its table with it, the efficiency its limits.
-        ("data/root_io", {"SHARDS", "ANALYSIS", "EFFICIENCY"}),
+        ("data/root_io", {"SHARDS", "ANALYSIS", "EFFICIENCY", "RECOVERED"}),
         (
             "models/encoder",
             {

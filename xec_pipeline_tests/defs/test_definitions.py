@@ -25,6 +25,7 @@ MADE = {
     "inpainter/export",
 }
 EXTERNAL = {"raw/root_files", "config/regressor", "config/mae", "config/inpainter"}
+EXTERNAL |= {"config/inpainter_measurement"}
 HEAVY = "torch uproot awkward matplotlib pandas mlflow dagster_mlflow scipy onnx onnxruntime"
 
 
@@ -62,20 +63,20 @@ def test_graph_holds_the_chain(specs):
     assert above["mae/encoder"] == {"data/shards", "config/mae"}
     assert above["regressor/weights"] == {"data/shards", "config/regressor", "mae/encoder"}
     assert above["regressor/predictions_csv"] == {"data/shards", "regressor/weights"}
-    assert above["regressor/resolution_pdf"] == {"regressor/predictions_csv"}
+    assert above["regressor/resolution_pdf"] == {
+        "regressor/predictions_csv",
+        "regressor/baselines_csv",
+    }
     assert above["regressor/resolution_table"] == {
         "regressor/predictions_csv",
         "regressor/baselines_csv",
     }
     assert above["inpainter/weights"] == {"data/shards", "config/inpainter", "mae/encoder"}
-    assert above["inpainter/predictions_root"] == {"data/shards", "inpainter/weights"}
+    measured = {"data/shards", "inpainter/weights", "config/inpainter_measurement"}
+    assert above["inpainter/predictions_root"] == measured | {"raw/root_files"}
     assert above["inpainter/analysis"] == {"inpainter/predictions_root"}
-    assert above["inpainter/dead_study"] == {
-        "data/shards",
-        "inpainter/weights",
-        "regressor/weights",
-    }
-    assert above["inpainter/export"] == {"data/shards", "inpainter/weights"}
+    assert above["inpainter/dead_study"] == measured | {"regressor/weights"}
+    assert above["inpainter/export"] == measured
 
 
 @pytest.mark.parametrize("name", sorted(MADE | EXTERNAL))

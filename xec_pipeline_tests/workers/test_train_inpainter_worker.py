@@ -63,7 +63,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def names_in(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
 
 
 def last(folder: Path) -> str:

@@ -61,7 +61,13 @@ def inpainter_weights(
 
 @dg.asset(
     key=keys.RECOVERED,
-    deps=[keys.INPAINTER, dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_recovery)],
+    deps=[
+        keys.INPAINTER,
+        keys.MEASUREMENT_CONFIG,
+        dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_recovery),
+        # The mean light of simulated events is in the ROOT files alone.
+        dg.AssetDep(keys.ROOT_FILES, partition_mapping=datasets_of_recovery),
+    ],
     partitions_def=inpainter_partitions,
     group_name="inpainter",
     kinds={"root"},
@@ -103,6 +109,7 @@ def analysis(
     key=keys.DEAD_STUDY,
     deps=[
         keys.INPAINTER,
+        keys.MEASUREMENT_CONFIG,
         dg.AssetDep(keys.WEIGHTS, partition_mapping=regressor_of_inpainter),
         dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_recovery),
     ],
@@ -121,7 +128,11 @@ def dead_study(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.Materiali
 
 @dg.asset(
     key=keys.INPAINTER_EXPORT,
-    deps=[keys.INPAINTER, dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_recovery)],
+    deps=[
+        keys.INPAINTER,
+        keys.MEASUREMENT_CONFIG,
+        dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_recovery),
+    ],
     partitions_def=inpainter_partitions,
     group_name="inpainter",
     kinds={"onnx", "torch"},

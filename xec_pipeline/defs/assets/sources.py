@@ -47,6 +47,18 @@ mae_config = dg.AssetSpec(
     owners=keys.OWNERS,
 )
 
+measurement_config = dg.AssetSpec(
+    keys.MEASUREMENT_CONFIG,
+    description=(
+        "Sections `validation` and `export` of an inpainter's YAML file: what is measured and "
+        "exported. The version is their hash, with the content of the file of dead sensors."
+    ),
+    partitions_def=inpainter_partitions,
+    group_name="config",
+    kinds={"yaml"},
+    owners=keys.OWNERS,
+)
+
 inpainter_config = dg.AssetSpec(
     keys.INPAINTER_CONFIG,
     description=_CONFIG_DESCRIPTION,

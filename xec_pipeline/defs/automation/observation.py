@@ -33,11 +33,13 @@ _log = logging.getLogger(__name__)
 def changed_configs(instance: dg.DagsterInstance) -> Iterator[dg.AssetObservation]:
     """Yield an observation for each registered run whose options differ from those last seen."""
     for name in run_partitions.get_partition_keys():
-        yield from _changed_config(instance, keys.CONFIG, name, registered_regressor)
+        yield from _changed_config(instance, keys.CONFIG, name, _of(registered_regressor))
     for name in mae_partitions.get_partition_keys():
-        yield from _changed_config(instance, keys.MAE_CONFIG, name, registered_mae)
+        yield from _changed_config(instance, keys.MAE_CONFIG, name, _of(registered_mae))
     for name in inpainter_partitions.get_partition_keys():
-        yield from _changed_config(instance, keys.INPAINTER_CONFIG, name, registered_inpainter)
+        training = _of(registered_inpainter)
+        yield from _changed_config(instance, keys.INPAINTER_CONFIG, name, training)
+        yield from _changed_config(instance, keys.MEASUREMENT_CONFIG, name, _measurement)
 
 
 def changed_datasets(
@@ -64,14 +66,23 @@ def changed_datasets(
 
 
 def _changed_config(
-    instance: dg.DagsterInstance, asset: dg.AssetKey, name: str, read: Callable[[str], Run]
+    instance: dg.DagsterInstance, asset: dg.AssetKey, name: str, version_of: Callable[[str], str]
 ) -> Iterator[dg.AssetObservation]:
     try:
-        version = read(name).digest()
+        version = version_of(name)
     except ConfigError as error:
         _log.warning("%s", error)
         return
     yield from _if_new(instance, asset, name, version)
+
+
+def _of(read: Callable[[str], Run]) -> Callable[[str], str]:
+    """Return what gives the version of a training's options by the name of the run."""
+    return lambda name: read(name).digest()
+
+
+def _measurement(name: str) -> str:
+    return registered_inpainter(name).measurement_digest()
 
 
 def _files(path: str) -> list[Path]:
