@@ -82,6 +82,7 @@ def masked_metadata(rows, **changes):
             "baselines": tuple(rows.baselines),
             "dead_pattern": "dead.txt",
             "n_events": len(np.unique(rows.event_idx)),
+            "sample": "data/toy/val",
             **changes,
         }
     )

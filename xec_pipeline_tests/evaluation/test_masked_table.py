@@ -72,6 +72,7 @@ def test_an_independent_reader_finds_every_value(tmp_path):
         "mode": "mc",
         "baselines": "avg,sa,localfit,knn",
         "dead_pattern": "dead.txt",
+        "sample": "data/toy/val",
         "n_events": 6,
     }
 

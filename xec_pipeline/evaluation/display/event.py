@@ -16,7 +16,7 @@ Vector = tuple[float, float, float]
 Values = NDArray[np.float32]
 
 TIME_FROM_PHOTONS: Final = 100.0
-"""The time of a sensor with fewer photons is not used, by networks neither."""
+"""The time of a sensor with fewer photons is not shown; by default networks do not see it."""
 UNKNOWN: Final[Vector] = (np.nan, np.nan, np.nan)
 
 
