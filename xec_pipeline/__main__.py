@@ -16,6 +16,7 @@ COMMANDS = (
     "train",
     "validate",
     "plots",
+    "display",
     "analyze",
     "limits",
     "export",

@@ -71,6 +71,8 @@ _JOBS: Final[Mapping[dg.AssetKey, str]] = {
     keys.BASELINES: "train_regressor",
     keys.FIGURES: "draw_figures",
     keys.TABLE: "draw_figures",
+    keys.DISPLAYS: "draw_displays",
+    keys.EFFICIENCY: "compare_with_limit",
     keys.ONNX: "export_onnx",
     keys.INPAINTER: "train_inpainter",
     keys.RECOVERED: "train_inpainter",
@@ -258,6 +260,10 @@ def show(runs: Sequence[RegressorRun]) -> None:
         echo(f"\nFiles in {run.run_dir}:")
         for path in sorted(path for path in run.run_dir.rglob("*") if path.is_file()):
             echo(f"  {path.stat().st_size / 1e6:9.3f} MB  {path.relative_to(run.run_dir)}")
+    for run in runs[:1]:
+        path = run.run_dir / f"efficiency_table_{run.name}.txt"
+        if path.is_file():  # of all depths; by depth it is in the file
+            echo(f"\n{path.read_text().partition('Versus depth')[0].rstrip()}")
     first, second = ((run.run_dir, run.name) for run in runs)
     pretrained, scratch = RUNS.values()
     echo(f"\n{compare_runs(first, second, (pretrained, scratch)).text().rstrip()}")

@@ -6,6 +6,8 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from xec_pipeline.config.file_names import checkpoint_file
@@ -108,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
             if wanted.data.test_path:
                 _evaluate_test(wanted)
             _draw(wanted)
+            _display(wanted)
         if wanted.export.onnx is not None:
             _export(wanted)
     return status
@@ -165,14 +168,29 @@ def _evaluate_test(wanted: RegressorRun) -> None:
 def _draw(wanted: RegressorRun) -> None:
     """Draw the figures and tell the training's MLflow run where they are."""
     from xec_pipeline.evaluation.report import write_resolution_figures, write_test_figures
-    from xec_pipeline.training.checkpoint import load_checkpoint
-    from xec_pipeline.training.tracking import refer_to
 
     figures = write_resolution_figures(wanted.run_dir, wanted.name, tasks=wanted.tasks.active)
     of_test = write_test_figures(wanted.run_dir, wanted.name)
+    _refer(wanted, "resolution_pdf", [*figures.values(), *of_test.values()])
+
+
+def _display(wanted: RegressorRun) -> None:
+    """Draw the worst events and what the faces count for, as the worker that displays does."""
+    from xec_pipeline.training.distributed import start_from_env
+    from xec_pipeline.workers.displays import DisplayOptions, draw_displays
+    from xec_pipeline.workers.pipes import Report
+
+    device = start_from_env().device
+    drawn = draw_displays(wanted, None, DisplayOptions(), device, Report(rank=0))
+    _refer(wanted, "event_displays", drawn.values())
+
+
+def _refer(wanted: RegressorRun, name: str, paths: Iterable[Path]) -> None:
+    from xec_pipeline.training.checkpoint import load_checkpoint
+    from xec_pipeline.training.tracking import refer_to
+
     trained = load_checkpoint(wanted.run_dir / checkpoint_file("regressor", "last"))
-    paths = [*figures.values(), *of_test.values()]
-    refer_to(wanted.mlflow, trained.mlflow_run_id, "resolution_pdf", paths)
+    refer_to(wanted.mlflow, trained.mlflow_run_id, name, paths)
 
 
 def _export(wanted: RegressorRun) -> None:

@@ -54,6 +54,25 @@ def dead_study_file(run_name: str) -> str:
     return f"inpainter_dead_study_{run_name}"
 
 
+def face_weights_file(run_name: str) -> str:
+    """Return the name of the figure of what faces count for, without its ending."""
+    return f"face_weights_{run_name}"
+
+
+def worst_event_file(rank: int | str, run_name: str) -> str:
+    """Return the path, without its ending, of an event's display in the folder of a sample.
+
+    Parameters
+    ----------
+    rank
+        From 1, the worst; or `*` for a pattern.
+    run_name
+        Name of the run.
+    """
+    number = rank if isinstance(rank, str) else f"{rank:02d}"
+    return f"worst_events/worst_{number}_{run_name}"
+
+
 def raw_onnx_file(name: str) -> str:
     """Return the name of an exported model's variant for raw inputs: `model_raw.onnx`."""
     path = Path(name)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xec_pipeline.config.data import DataConfig
-from xec_pipeline.data.root_io import EventChunk, check_tree, iterate_tree, open_tree
+from xec_pipeline.data.root_io import EventChunk, check_tree, iterate_tree, open_tree, read_entries
 from xec_pipeline.data.schema import (
     BRANCHES,
     COLUMN_BRANCHES,
@@ -68,12 +68,32 @@ def iterate_sensor_events(files: Sequence[Path], config: DataConfig) -> Iterator
         for path in files:
             with open_tree(path, config.tree_name) as tree:
                 time_branch = choose_time_branch(path, tree.keys(), config)
-                light = ["nphe"] if time_branch == _ABSOLUTE else []
-                optional = ["dead", *light, *COLUMN_BRANCHES]
-                names = check_tree(path, tree, [config.npho_branch, time_branch], optional)
+                names = _names(path, tree, time_branch, config)
                 for chunk in iterate_tree(path, tree, names, config.chunksize, pool):
                     for block in _blocks(chunk):
                         yield _clean(block, time_branch, config)
+
+
+def read_sensor_event(path: Path, entry: int, config: DataConfig) -> Events:
+    """Return one event of a file; see `iterate_sensor_events`.
+
+    Raises
+    ------
+    XecError
+        Naming file, branch and entry if a file is damaged, lacks an input or holds NaN.
+    """
+    with ThreadPoolExecutor(1) as pool, open_tree(path, config.tree_name) as tree:
+        time_branch = choose_time_branch(path, tree.keys(), config)
+        names = _names(path, tree, time_branch, config)
+        chunk = read_entries(path, tree, names, range(entry, entry + 1), pool)
+        return _clean(chunk, time_branch, config)
+
+
+def _names(path: Path, tree: Any, time_branch: str, config: DataConfig) -> list[str]:
+    """Return the branches to read: what there must be, and of the rest what there is."""
+    light = ["nphe"] if time_branch == _ABSOLUTE else []
+    optional = ["dead", *light, *COLUMN_BRANCHES]
+    return check_tree(path, tree, [config.npho_branch, time_branch], optional)
 
 
 def _blocks(chunk: EventChunk) -> Iterator[EventChunk]:

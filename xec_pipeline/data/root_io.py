@@ -28,6 +28,7 @@ __all__ = [
     "iterate_events",
     "iterate_tree",
     "open_tree",
+    "read_entries",
     "read_provenance_tree",
     "write_tree",
     "write_trees",
@@ -227,23 +228,30 @@ def iterate_tree(
 ) -> Iterator[EventChunk]:
     """Yield the branches `names` of an open tree, `step` entries at a time."""
     for start in range(0, tree.num_entries, step):
-        stop = min(start + step, tree.num_entries)
-        entries = {"entry_start": start, "entry_stop": stop, "library": "np"}
-        try:
-            arrays = tree.arrays(
-                list(names),
-                **entries,
-                decompression_executor=pool,
-                interpretation_executor=pool,
-                array_cache=None,
-            )
-        except _DECODING_ERRORS:
-            # Read again branch by branch, to name the one that is damaged.
-            for name in names:
-                with _damage(path, f"branch '{name}', entries {start} to {stop - 1}"):
-                    tree[name].array(**entries, array_cache=None)
-            raise
-        yield EventChunk(path, start, dict(arrays))
+        yield read_entries(path, tree, names, range(start, start + step), pool)
+
+
+def read_entries(
+    path: Path, tree: Any, names: Sequence[str], rows: range, pool: ThreadPoolExecutor
+) -> EventChunk:
+    """Return the branches `names` of consecutive entries of an open tree."""
+    start, stop = rows.start, min(rows.stop, tree.num_entries)
+    entries = {"entry_start": start, "entry_stop": stop, "library": "np"}
+    try:
+        arrays = tree.arrays(
+            list(names),
+            **entries,
+            decompression_executor=pool,
+            interpretation_executor=pool,
+            array_cache=None,
+        )
+    except _DECODING_ERRORS:
+        # Read again branch by branch, to name the one that is damaged.
+        for name in names:
+            with _damage(path, f"branch '{name}', entries {start} to {stop - 1}"):
+                tree[name].array(**entries, array_cache=None)
+        raise
+    return EventChunk(path, start, dict(arrays))
 
 
 def read_provenance_tree(path: Path) -> dict[str, Any] | None:

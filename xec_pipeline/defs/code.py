@@ -65,6 +65,12 @@ ONNX: Final = Code(
     without=(*_SHARD_MAKING, "xec_pipeline.simulation", "xec_pipeline.training.loop"),
     libraries=("torch", "onnx"),
 )
+DISPLAYS: Final = Code(
+    worker="displays",
+    without=(*_SHARD_MAKING, "xec_pipeline.training.loop"),
+    libraries=("torch", "matplotlib"),
+)
+EFFICIENCY: Final = Code(worker="efficiency", libraries=("matplotlib",))
 INPAINTER: Final = Code(
     worker="train_inpainter",
     without=(*_SHARD_MAKING, "xec_pipeline.evaluation"),

@@ -77,12 +77,15 @@ class MaskedMetadata(PredictionMetadata):
         Source of the dead sensors; empty if none was given.
     n_events
         Events that were predicted; -1 if unknown.
+    sample
+        ROOT files or shards of the events, as named in the configuration; empty if unknown.
     """
 
     mode: str = "validation"
     baselines: tuple[str, ...] = ()
     dead_pattern: str = ""
     n_events: int = -1
+    sample: str = ""
 
     @property
     def predicts_time(self) -> bool:
@@ -198,6 +201,7 @@ def read_masked_metadata(path: Path) -> MaskedMetadata:
         baselines=tuple(names.split(",")) if names else (),
         dead_pattern=str(found.get("dead_pattern", "")),
         n_events=int(found.get("n_events", -1)),
+        sample=str(found.get("sample", "")),
     )
 
 

@@ -40,14 +40,14 @@ class InpainterGraph(nn.Module):
         self.dark = float(forward_npho(normalizer.config, torch.zeros(())))
         self.output_names = tuple(_OUTPUT_NAMES[name] for name in model.features)
 
-    def forward(self, x_BSC: torch.Tensor, mask_BS: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(self, values: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Recover sensors.
 
         Parameters
         ----------
-        x_BSC
+        values
             Photons and sensor times [s], (B, 4760, 2); 1e10, NaN or infinity where invalid.
-        mask_BS
+        mask
             1 for sensors to recover, whose values are not looked at; 0 for others.
 
         Returns
@@ -56,19 +56,19 @@ class InpainterGraph(nn.Module):
             Photons (B, 4760), and times [s] (B, 4760) if the model predicts them. Sensors that are
             not to be recovered keep their values, invalid ones too.
         """
-        is_hidden_BS = mask_BS > _IS_MASKED
-        npho_BS, time_BS = x_BSC.unbind(dim=2)
-        predicted = self.model(self.normalizer(npho_BS, time_BS), is_hidden_BS)
-        outputs = [torch.where(is_hidden_BS, self._photons(predicted[..., 0]), npho_BS)]
+        is_hidden = mask > _IS_MASKED
+        npho, time = values.unbind(dim=2)
+        predicted = self.model(self.normalizer(npho, time), is_hidden)
+        outputs = [torch.where(is_hidden, self._photons(predicted[..., 0]), npho)]
         if len(self.output_names) > 1:
             config = self.normalizer.config
             time_s = (predicted[..., 1] + config.time_shift) * config.time_scale
-            outputs.append(torch.where(is_hidden_BS, time_s, time_BS))
+            outputs.append(torch.where(is_hidden, time_s, time))
         return tuple(outputs)
 
-    def _photons(self, y_BS: torch.Tensor) -> torch.Tensor:
+    def _photons(self, y: torch.Tensor) -> torch.Tensor:
         config = self.normalizer.config
         if self.clamp_negative:
             # Before the inverse, which has the same square for both signs of a root.
-            y_BS = y_BS.clamp_min(self.dark)
-        return inverse_npho(config, y_BS)
+            y = y.clamp_min(self.dark)
+        return inverse_npho(config, y)

@@ -38,7 +38,7 @@ def write_torchscript(
     with torch.no_grad(), warnings.catch_warnings():
         # Its successor does not write files that C++ programs built years ago can read.
         warnings.filterwarnings("ignore", r"`torch\.jit\.", DeprecationWarning)
-        traced = torch.jit.trace(graph, example, check_trace=False)
+        traced = torch.jit.trace(graph, example, check_trace=False)  # type: ignore[no-untyped-call]
         extra = {METADATA_FILE: json.dumps(dict(metadata), sort_keys=True)}
         torch.jit.save(traced, str(path), _extra_files=extra)
 
@@ -48,5 +48,5 @@ def open_torchscript(path: Path) -> tuple[torch.jit.ScriptModule, dict[str, str]
     extra = {METADATA_FILE: ""}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit\.", DeprecationWarning)
-        model = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
+        model = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
     return model, json.loads(extra[METADATA_FILE])

@@ -159,7 +159,8 @@ class CrossAttentionHead(TokenAttention):
         A neighbour's vector W x + P has a part P that only depends on which sensor it is, and so
         its weight exp(q (W x + P)) follows from a table over pairs of neighbours.
         """
-        own, places_part = self.neighbor_proj.weight.split((N_INPUTS, self.code_width), dim=1)
+        weight = self.neighbor_proj.weight
+        own, places_part = weight[:, :N_INPUTS], weight[:, N_INPUTS:]
         fixed_SC = F.linear(codes_SP, places_part, self.neighbor_proj.bias)
         query_SC = self.query_proj_local(codes_SP) / fixed_SC.shape[1] ** 0.5
         fixed_SK = torch.einsum("sc,skc->sk", query_SC, fixed_SC[self.knn_indices])

@@ -76,7 +76,7 @@ class FaceAttentionHead(FaceHead):
     def forward(self, token_BD: torch.Tensor, face: FaceView) -> torch.Tensor:
         """Return predictions (B, C, N) of hidden cells, 0 elsewhere."""
         latent_BC = self.latent_proj(token_BD)
-        features = self.local_encoder(face.values, latent_BC).flatten(1, 2)
+        features = self.local_encoder.features(face.values, latent_BC).flatten(1, 2)
         places = hidden_places(face.is_hidden.flatten(1))
         found = self.pool(
             features, self.attn_weight(features)[..., 0], face.is_blind.flatten(1), places.ids

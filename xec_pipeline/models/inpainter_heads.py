@@ -112,17 +112,18 @@ class LocalEncoder(nn.Sequential):
         taps = F.unfold(torch.ones(1, 1, *shape), _KERNEL, padding=1)[0]
         self.register_buffer("taps", torch.unflatten(taps, 1, shape), persistent=False)
 
-    def forward(self, image_BHWC: torch.Tensor, latent_BC: torch.Tensor) -> torch.Tensor:
+    def features(self, image_BHWC: torch.Tensor, latent_BC: torch.Tensor) -> torch.Tensor:
         """Return features (B, H, W, C)."""
         # Times need more digits than bfloat16 has.
         with torch.autocast(image_BHWC.device.type, enabled=False):
             x = self[2](self[1](self._joined(image_BHWC, latent_BC.to(image_BHWC))))
-        return self[4](self[3](x.permute(0, 2, 3, 1)))  # type: ignore[no-any-return]
+        features: torch.Tensor = self[4](self[3](x.permute(0, 2, 3, 1)))
+        return features
 
     def _joined(self, image_BHWC: torch.Tensor, latent_BC: torch.Tensor) -> torch.Tensor:
         """Convolve the image and the constant latent; the latter only needs the taps in reach."""
-        weight = self[0].weight
-        own = F.conv2d(image_BHWC.permute(0, 3, 1, 2), weight[:, :_N_INPUTS], self[0].bias, 1, 1)
+        weight, bias = self.get_parameter("0.weight"), self.get_parameter("0.bias")
+        own = F.conv2d(image_BHWC.permute(0, 3, 1, 2), weight[:, :_N_INPUTS], bias, padding=1)
         per_tap = torch.einsum("bi,oit->bot", latent_BC, weight[:, _N_INPUTS:].flatten(2))
         return own + torch.einsum("bot,thw->bohw", per_tap, self.taps.to(per_tap))
 
@@ -168,7 +169,7 @@ class FaceHead(nn.Module):
         """Return predictions (B, C, N), row by row; the last layer keeps full precision."""
         latent_BC = self.latent_proj(token_BD)
         if self.is_local:
-            x = self.local_encoder(face.values, latent_BC).permute(0, 3, 1, 2)
+            x = self.local_encoder.features(face.values, latent_BC).permute(0, 3, 1, 2)
         else:
             constant = latent_BC[..., None, None].expand(-1, -1, *self.shape)
             x = self.global_decoder(constant if self.place is None else constant + self.place)
@@ -276,7 +277,7 @@ class OuterHead(nn.Module):
         latent_BC = self.latent_proj(token_BD)
         constant = latent_BC[:, None].expand(-1, self.region_shape[0], -1)
         if self.is_local:
-            cells_BNC = self.local_encoder(face.values, latent_BC).flatten(1, 2)
+            cells_BNC = self.local_encoder.features(face.values, latent_BC).flatten(1, 2)
             x = torch.cat((self._pooled(cells_BNC), constant.to(cells_BNC)), dim=2)
         else:
             x = self.global_decoder(constant if self.place is None else constant + self.place)
@@ -300,13 +301,19 @@ def two_layers(n_inputs: int, width: int, n_outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(n_inputs, width), nn.GELU(), nn.Linear(width, n_outputs))
 
 
+def start_at_zero(layers: nn.Sequential) -> None:
+    """Let the output of a perceptron begin as 0, whatever its input."""
+    for weight in layers[-1].parameters():
+        nn.init.zeros_(weight)
+
+
 def last_in_full(layers: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
     """Apply layers, the last one in the precision of its weights also under autocast."""
     *first, last = layers
     for layer in first:
         x = layer(x)
     with torch.autocast(x.device.type, enabled=False):
-        y: torch.Tensor = last(x.to(last.weight.dtype))
+        y: torch.Tensor = last(x.to(next(last.parameters()).dtype))
     return y
 
 
@@ -346,8 +353,8 @@ def outer_regions(
 
 def _footprints(layout: Layout) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Return first cell and extent in rows and columns for each of the 234 sensors."""
-    grids = ((layout.outer_coarse, (0, 0), COARSE_CELLS),)
-    grids += ((layout.outer_center, (CENTER_ROWS.start, CENTER_COLUMNS.start), CENTER_CELLS),)
+    grids = [(layout.outer_coarse, (0, 0), COARSE_CELLS)]
+    grids.append((layout.outer_center, (CENTER_ROWS.start, CENTER_COLUMNS.start), CENTER_CELLS))
     found = {}
     for ids, (first_row, first_column), (height, width) in grids:
         for (row, column), sensor in np.ndenumerate(ids):

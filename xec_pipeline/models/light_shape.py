@@ -22,7 +22,7 @@ from xec_pipeline.detector.faces import Face, face_of_sensor
 from xec_pipeline.detector.geometry import ideal_geometry
 from xec_pipeline.detector.sensors import N_SIPM
 from xec_pipeline.models.encoder_base import Encoder
-from xec_pipeline.models.inpainter_heads import two_layers
+from xec_pipeline.models.inpainter_heads import start_at_zero, two_layers
 from xec_pipeline.models.input_norm import Light
 from xec_pipeline.models.moments import concentration_depth
 
@@ -40,7 +40,6 @@ _V_SCALE_CM: Final = 40.0
 _LARGEST_STEP: Final = 2.0
 """Bound on the correction of a position over the depth, and of the logarithm of the depth."""
 _N_AXES: Final = 3
-_PACE: Final = 5.0
 _TINY: Final = 1e-6
 
 
@@ -62,8 +61,7 @@ class Shape(NamedTuple):
 class LearnedScale(nn.Module):
     """Positive numbers, learned as factors on what is expected of them.
 
-    Weight decay draws them to that. They change faster than other weights, because the logarithm
-    of a factor is larger than a weight.
+    Weight decay draws them to that.
     """
 
     def __init__(self, expected: Sequence[float]) -> None:
@@ -74,7 +72,7 @@ class LearnedScale(nn.Module):
 
     def forward(self) -> torch.Tensor:
         """Return the numbers."""
-        return self.expected * torch.exp(_PACE * self.change)
+        return self.expected * torch.exp(self.change)
 
 
 class LightShape(nn.Module):
@@ -105,8 +103,7 @@ class LightShape(nn.Module):
         self.diffuse = LearnedScale((_DIFFUSE_SHARE, _DIFFUSE_CM))
         self.depths = LearnedScale(_FIRST_DEPTHS)
         self.points = two_layers(encoder.n_tokens * encoder.width + 3, width, 4 * _N_POINTS)
-        nn.init.zeros_(self.points[-1].weight)
-        nn.init.zeros_(self.points[-1].bias)
+        start_at_zero(self.points)
 
     def forward(self, tokens_BTD: torch.Tensor, light: Light) -> Shape:
         """Return the expected shape.
@@ -159,7 +156,8 @@ def _concentration(light: Light, positions_SX: torch.Tensor) -> tuple[torch.Tens
     total_B1 = inner_BN.sum(dim=1, keepdim=True)
     weights_BN = (inner_BN / (total_B1 + _TINY)).square()
     sums_BX = weights_BN @ positions_SX[:N_SIPM]
-    x, y, u = (sums_BX / (weights_BN.sum(dim=1, keepdim=True) + _TINY**2)).split([1, 1, 1], dim=1)
+    center_BX = sums_BX / (weights_BN.sum(dim=1, keepdim=True) + _TINY**2)
+    x, y, u = (center_BX[:, axis, None] for axis in range(_N_AXES))
     # Without light the sums are 0, which is u = v = 0.
     v = torch.atan2(y, -x.clamp_max(-_TINY)) * INNER_RADIUS_CM
     return u, v, concentration_depth(inner_BN, total_B1)

@@ -24,7 +24,7 @@ from xec_pipeline.detector.geometry import Geometry, ideal_geometry
 from xec_pipeline.models.cross_attention import MaskedEvents, TokenAttention
 from xec_pipeline.models.encoder_base import Encoder
 from xec_pipeline.models.inpainter_attention import picked
-from xec_pipeline.models.inpainter_heads import last_in_full, two_layers
+from xec_pipeline.models.inpainter_heads import last_in_full, start_at_zero, two_layers
 from xec_pipeline.models.input_norm import InputNormalizer, Light, normalized_root
 from xec_pipeline.models.light_shape import LearnedScale, LightShape, Shape
 from xec_pipeline.models.places import HiddenPlaces, hidden_places, scattered
@@ -98,9 +98,8 @@ class RelativeHead(TokenAttention):
         self.token_proj = nn.Linear(config.cross_attn_latent_dim, hidden, bias=False)
         self.pred_mlp = two_layers(hidden, hidden, self.n_outputs)
         self.kernel = two_layers(n_fixed, hidden, n_neighbours)
-        for last in (self.pred_mlp[-1], self.kernel[-1]):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+        start_at_zero(self.pred_mlp)
+        start_at_zero(self.kernel)
 
     def forward(self, tokens_BTD: torch.Tensor, events: MaskedEvents) -> torch.Tensor:
         """Return predictions (B, 4760, C) of hidden sensors, 0 elsewhere."""

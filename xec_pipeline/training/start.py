@@ -12,10 +12,12 @@ from xec_pipeline.config.file_names import (
     dead_study_file,
     encoder_file,
     encoder_sidecar,
+    face_weights_file,
     inpainter_predictions_file,
     raw_onnx_file,
     recovered_file,
     sensor_predictions_file,
+    worst_event_file,
 )
 from xec_pipeline.config.tasks import TASK_NAMES
 from xec_pipeline.errors import CheckpointError, ConfigError, OutputError
@@ -197,6 +199,7 @@ def _tables_and_figures(run_name: str) -> tuple[str, ...]:
     name = glob.escape(run_name)
     heads = [f"predictions_{each}_{name}" for each in (*TASK_NAMES, "meta")]
     heads += [f"resolution_{each}_{name}" for each in (*TASK_NAMES, "table")]
+    heads += [face_weights_file(name), worst_event_file("[0-9][0-9]", name)]
     patterns = [f"{head}{tail}" for head in heads for tail in (".*", "_*")]
     return (*patterns, *(f"test/{pattern}" for pattern in patterns))
 

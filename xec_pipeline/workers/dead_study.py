@@ -40,11 +40,11 @@ from xec_pipeline.evaluation.tables import PredictionTable, checked_table
 from xec_pipeline.reconstruction.inpainting.baselines import build_baselines
 from xec_pipeline.training.distributed import DistContext, start_from_env
 from xec_pipeline.training.stages.regressor_events import select_events
+from xec_pipeline.workers.entry import run_worker
 from xec_pipeline.workers.evaluate import choose_tasks, with_data
 from xec_pipeline.workers.outputs import ColumnsVersion
 from xec_pipeline.workers.pipes import Report
 from xec_pipeline.workers.recovery_setup import dead_pattern, sample_path
-from xec_pipeline.workers.training import run_worker
 
 _BATCH: Final = 256
 

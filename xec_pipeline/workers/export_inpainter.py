@@ -17,9 +17,9 @@ from xec_pipeline.export.flags import add_arguments
 from xec_pipeline.export.inpainter import ExportedInpainter, export_inpainter
 from xec_pipeline.export.parity import PARITY_EVENTS
 from xec_pipeline.export.samples import sample_events
+from xec_pipeline.workers.entry import run_worker
 from xec_pipeline.workers.outputs import files_version
 from xec_pipeline.workers.pipes import Report
-from xec_pipeline.workers.training import run_worker
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -65,6 +65,7 @@ class InpainterFiles:
             data_version=shards.data_version,
             toy=bool(shards.toy),
             n_events=n_events,
+            sample=self._run.data.val_path,
         )
         path = self._run.run_dir / inpainter_predictions_file(checkpoint.epoch)
         write_masked_table(path, self._blocks(model), metadata)

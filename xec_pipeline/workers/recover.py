@@ -29,10 +29,10 @@ from xec_pipeline.evaluation.recovery import Recovery
 from xec_pipeline.evaluation.recovery_flags import add_arguments
 from xec_pipeline.reconstruction.inpainting.baselines import build_baselines
 from xec_pipeline.training.distributed import start_from_env
+from xec_pipeline.workers.entry import run_worker
 from xec_pipeline.workers.outputs import ColumnsVersion
 from xec_pipeline.workers.pipes import Report
 from xec_pipeline.workers.recovery_setup import chosen_events, hiding, mean_of, sample_path
-from xec_pipeline.workers.training import run_worker
 
 _BRIGHT: Final = 100.0
 """Counts [photons] from which relative errors say more than counting noise."""
@@ -94,7 +94,7 @@ def recover(
     recovery, pattern = _recovery(network, run, args.mode, path)
     out = args.output or run.run_dir / recovered_file(args.mode, run.name)
     started, rows = time.perf_counter(), _Rows(recovery, run.data.batch_size, report)
-    write_masked_table(out, rows, _metadata(recovery, run, args.mode, pattern))
+    write_masked_table(out, rows, _metadata(recovery, run, args.mode, pattern, path))
     seconds = time.perf_counter() - started
     report.log(
         f"{out}: {rows.n_rows} sensors of {len(recovery.events)} events of {path}, "
@@ -134,7 +134,9 @@ def _recovery(
     return recovery, pattern
 
 
-def _metadata(recovery: Recovery, run: InpainterRun, mode: str, pattern: str) -> MaskedMetadata:
+def _metadata(
+    recovery: Recovery, run: InpainterRun, mode: str, pattern: str, sample: str
+) -> MaskedMetadata:
     network = recovery.network
     return MaskedMetadata(
         predict_channels=network.features,
@@ -148,6 +150,7 @@ def _metadata(recovery: Recovery, run: InpainterRun, mode: str, pattern: str) ->
         baselines=run.validation.baselines,
         dead_pattern=pattern,
         n_events=len(recovery.events),
+        sample=sample,
     )
 
 

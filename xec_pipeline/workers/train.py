@@ -26,6 +26,7 @@ from xec_pipeline.training.stage import Table
 from xec_pipeline.training.stages.regressor import RegressorStage
 from xec_pipeline.training.start import choose_encoder
 from xec_pipeline.training.tracking import Tracker, closing_run
+from xec_pipeline.workers.entry import run_worker
 from xec_pipeline.workers.pipes import Report
 from xec_pipeline.workers.training import (
     Found,
@@ -38,7 +39,6 @@ from xec_pipeline.workers.training import (
     origin_metadata,
     refer_to_files,
     reporter_for,
-    run_worker,
 )
 from xec_pipeline.workers.upstream import recorded_path, require_recorded
 

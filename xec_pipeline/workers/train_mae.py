@@ -22,6 +22,7 @@ from xec_pipeline.training.loop import FitResult, Trainer
 from xec_pipeline.training.stages.mae import MaeStage
 from xec_pipeline.training.start import choose_encoder
 from xec_pipeline.training.tracking import Tracker, closing_run
+from xec_pipeline.workers.entry import run_worker
 from xec_pipeline.workers.mae_files import MaeFiles
 from xec_pipeline.workers.pipes import Report
 from xec_pipeline.workers.training import (
@@ -34,7 +35,6 @@ from xec_pipeline.workers.training import (
     origin_metadata,
     refer_to_files,
     reporter_for,
-    run_worker,
 )
 
 _BEST: Final = checkpoint_file("mae", "best")

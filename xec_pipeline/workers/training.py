@@ -1,10 +1,7 @@
 """What the training workers share: events, tracker, reporter, start, errors."""
 
-import argparse
-import os
 import sys
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
 from torch import nn
@@ -13,7 +10,7 @@ from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.data.shards import ShardSet, ensure_shards
-from xec_pipeline.errors import ConfigError, XecError
+from xec_pipeline.errors import ConfigError
 from xec_pipeline.training.checkpoint import Checkpoint
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.loop import FitResult, Trainer
@@ -22,7 +19,7 @@ from xec_pipeline.training.start import GoingOn, choose_start, clear_run, files_
 from xec_pipeline.training.state import is_within
 from xec_pipeline.training.tracking import Tracker, open_tracker, refer_to
 from xec_pipeline.training.transfer import PretrainedEncoder
-from xec_pipeline.workers.pipes import Report, open_report
+from xec_pipeline.workers.pipes import Report
 
 AnyRun: TypeAlias = RegressorRun | MaeRun | InpainterRun
 UNITS: Final = "energy MeV, time ns, position cm, angle deg"
@@ -78,19 +75,6 @@ class ReportReporter:
     def log(self, text: str) -> None:
         """Report a sentence."""
         self._report.log(text)
-
-
-def run_worker(args: argparse.Namespace, work: Callable[[argparse.Namespace, Report], int]) -> int:
-    """Do `work` with an open report; a mistake that the user can mend is one line and status 2."""
-    # A depthwise kernel has an axis of length 1, whose stride is arbitrary; nothing gets slower.
-    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
-    rank = int(os.environ.get("RANK", "0"))
-    try:
-        with open_report(rank) as report:
-            return work(args, report)
-    except XecError as error:
-        sys.stderr.write(f"rank {rank}: {error}\n" if "RANK" in os.environ else f"{error}\n")
-        return 2
 
 
 def open_datasets(run: AnyRun, dist: DistContext) -> tuple[ShardSet, ShardSet]:

@@ -1,4 +1,5 @@
 import argparse
+import functools
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from xec_pipeline.config.flags import arguments_from
 from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.errors import ConfigError
 from xec_pipeline.training import tracking
+from xec_pipeline.workers import displays
 from xec_pipeline_tests.training.tiny import tiny_tree
 
 REFERENCE_FLAGS = {
@@ -72,6 +74,8 @@ def test_several_ranks_are_started_by_torchrun_with_the_same_flags(monkeypatch):
 def test_a_run_leaves_figures_of_test_events_and_a_checked_export(
     tiny_shards, tmp_path, monkeypatch
 ):
+    few = functools.partial(displays.DisplayOptions, n_worst=1, n_events=10)
+    monkeypatch.setattr(displays, "DisplayOptions", few)
     told = {}
     monkeypatch.setattr(tracking, "refer_to", lambda *words: told.update({words[2]: words}))
     tree = tiny_tree(tmp_path / "artifacts")
@@ -84,10 +88,14 @@ def test_a_run_leaves_figures_of_test_events_and_a_checked_export(
     for folder in (run_dir, run_dir / "test"):
         assert (folder / "predictions_energy_tiny.csv").is_file()
         assert (folder / "resolution_energy_tiny.pdf").is_file()
+        assert (folder / "worst_events" / "worst_01_tiny.pdf").is_file()
+    assert (run_dir / "face_weights_tiny.pdf").is_file()
     assert (run_dir / "model_raw.onnx").is_file()
     *_, figures = told["resolution_pdf"]
     drawn = {path.relative_to(run_dir).as_posix() for path in figures}
     assert {"resolution_energy_tiny.pdf", "test/resolution_energy_tiny.pdf"} <= drawn
+    *_, shown = told["event_displays"]
+    assert run_dir / "test" / "worst_events" / "worst_01_tiny.pdf" in shown
 
 
 def test_an_mae_has_its_own_worker_and_flags(monkeypatch):

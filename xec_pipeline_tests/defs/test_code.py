@@ -7,6 +7,7 @@ from xec_pipeline.defs import code
 from xec_pipeline.versioning import PACKAGE_DIR
 
 ALL = {name: found for name, found in vars(code).items() if isinstance(found, code.Code)}
+TRAININGS = {"WEIGHTS", "ENCODER", "INPAINTER"}
 
 
 @pytest.fixture(scope="module")
@@ -20,16 +21,29 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("module", "decides"),
     [
         ("evaluation/plots/energy", {"FIGURES"}),
-        ("evaluation/plots/style", {"FIGURES"}),
-        ("training/losses", {"WEIGHTS", "ENCODER"}),
-        ("training/optim", {"WEIGHTS", "ENCODER"}),
+        ("evaluation/plots/style", {"FIGURES", "ANALYSIS", "DISPLAYS", "EFFICIENCY"}),
+        ("training/losses", TRAININGS),
+        ("training/optim", TRAININGS),
         ("training/stages/mae", {"ENCODER"}),
+        ("training/stages/inpainter", {"INPAINTER"}),
         ("training/stages/regressor", {"WEIGHTS"}),
-        ("data/root_io", {"SHARDS"}),
-        ("models/encoder", {"ENCODER", "WEIGHTS", "PREDICTIONS", "ONNX"}),
+        # The analysis reads its table with it, the efficiency its limits.
+        ("data/root_io", {"SHARDS", "ANALYSIS", "EFFICIENCY"}),
+        (
+            "models/encoder",
+            {
+                *TRAININGS,
+                "PREDICTIONS",
+                "DISPLAYS",
+                "ONNX",
+                "RECOVERED",
+                "DEAD_STUDY",
+                "INPAINTER_EXPORT",
+            },
+        ),
         ("training/tracking", set()),
         ("workers/pipes", set()),
-        ("simulation/light", set()),
+        ("simulation/light", {"EFFICIENCY"}),
         ("cli/train", set()),
     ],
 )

@@ -13,7 +13,7 @@ from xec_pipeline.detector.layout import LEGACY, PHYSICAL
 from xec_pipeline.models.cross_attention import position_code
 from xec_pipeline.models.inpainter import FaceInpainter, Inpainter, build_inpainter
 from xec_pipeline.models.inpainter_attention import box_neighbours, graph_neighbours
-from xec_pipeline.models.inpainter_heads import outer_regions
+from xec_pipeline.models.inpainter_heads import OuterHead, outer_regions
 from xec_pipeline.models.places import hidden_places, scattered
 from xec_pipeline_tests.models.deterministic import mask, plain_input, set_weights, signature
 from xec_pipeline_tests.models.inpainters import KINDS, events, hidden, tiny_inpainter
@@ -23,7 +23,7 @@ GOLDEN = {
     "top": ((4596, 4669), (-0.054953, 0.269929, -0.00810711, 0.00536270)),
     "outer coarse": ((4092, 4308), (-4.377987, 4.377987, -0.00422338, -0.06472813)),
 }
-SIZES = {
+SIZES: dict[int, dict[str, Any]] = {
     27_198_855: {},
     26_537_222: {"use_local_context": False},
     # Five heads also learn what stands for the neighbours of a sensor that has none.
@@ -67,7 +67,10 @@ def test_published_numbers():
     sensor = torch.arange(4760)
     for name, ((first, end), expected) in GOLDEN.items():
         values = found[mask() & (sensor >= first) & (sensor < end)]
-        assert signature(values) == pytest.approx(expected, abs=6e-7), name
+        found_signature = signature(values)
+        # As many digits as were published.
+        assert found_signature[:2] == pytest.approx(expected[:2], rel=0, abs=5.1e-7), name
+        assert found_signature[2:] == pytest.approx(expected[2:], rel=0, abs=5.1e-9), name
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -116,7 +119,7 @@ def test_every_sensor_is_found_at_its_place():
         model = tiny_inpainter(name, ("npho",))
         assert isinstance(model, FaceInpainter)
         for head in model.heads.values():
-            model.set_submodule(head, Echo(model.get_submodule(head)))
+            setattr(model, head, Echo(model.get_submodule(head)))
         sensor = torch.arange(4760, dtype=torch.float32)
         x = sensor[None, :, None].expand(2, -1, 2)
         found = model(x, torch.zeros(2, 4760, dtype=torch.bool))
@@ -134,7 +137,7 @@ class Echo(torch.nn.Module):
         del token
         cells = face.values[..., :1].flatten(1, -2)
         head = self.head[0]
-        if hasattr(head, "cells"):
+        if isinstance(head, OuterHead):
             weights = head.is_cell[..., None] / head.is_cell.sum(dim=1)[:, None, None]
             own = cells.index_select(1, head.cells).unflatten(1, head.region_shape)
             cells = (own * weights).sum(dim=2)
@@ -190,10 +193,9 @@ def test_a_sensor_without_visible_neighbours_does_not_see_them():
         is_hidden[:, ::1700] = False
         x[..., 0][is_hidden] = -1.0
         found = model(x, is_hidden)
-        for pool in (module for module in model.modules() if hasattr(module, "nothing")):
-            pool.nothing += 1.0
-        if name == "sensors v2":
-            model.cross_attn_head.no_neighbour += 1.0
+        for weight_name, weight in model.named_parameters():
+            if weight_name.endswith(("pool.nothing", "no_neighbour")):
+                weight.add_(1.0)
         assert ((model(x, is_hidden) != found).any(dim=2) & is_hidden).sum() > 3000
 
 
@@ -215,12 +217,13 @@ def test_gradients_reach_every_weight(kind, features):
     prediction = model(events(3), is_hidden)
     assert prediction.shape == (3, 4760, len(features))
     prediction.square().sum().backward()
-    assert all(weight.grad is not None for weight in model.parameters())
+    gradients = {name: weight.grad for name, weight in model.named_parameters()}
+    assert [name for name, gradient in gradients.items() if gradient is None] == []
     # A constant added to all logits changes nothing.
     without = [
         name
-        for name, weight in model.named_parameters()
-        if not (weight.grad.abs().sum() > 0 or name.endswith(LOGIT_SHIFTS))
+        for name, gradient in gradients.items()
+        if gradient is not None and not gradient.any() and not name.endswith(LOGIT_SHIFTS)
     ]
     assert without == []
 
@@ -228,7 +231,7 @@ def test_gradients_reach_every_weight(kind, features):
 def test_a_frozen_encoder_stays_as_it_is():
     model = tiny_inpainter("faces v2", ("npho",), freeze_encoder=True, dropout=0.5).train()
     assert not model.encoder.training
-    assert model.head_inner.training
+    assert model.get_submodule("head_inner").training
     x, is_hidden = events(1), hidden(1)
     assert torch.equal(model(x, is_hidden), model(x, is_hidden))
     model(x, is_hidden).sum().backward()

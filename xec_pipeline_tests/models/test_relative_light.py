@@ -77,7 +77,7 @@ def some(ids) -> torch.Tensor:
 
 def light_of_a_point(depth_cm: float = 4.0) -> np.ndarray:
     point = np.array([[-65.0 - depth_cm, 0.0, 0.3]])
-    return 4e6 * solid_angle_fraction(point, ideal_geometry())[0] + 5.0
+    return np.asarray(4e6 * solid_angle_fraction(point, ideal_geometry())[0] + 5.0)
 
 
 def test_bright_events_have_no_scale():

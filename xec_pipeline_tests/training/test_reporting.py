@@ -60,9 +60,9 @@ def test_a_long_epoch_is_heard_of_now_and_then(
 
 
 def test_what_is_left_of_an_epoch_follows_from_its_own_steps(monkeypatch: pytest.MonkeyPatch):
+    now = 50.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     pace = Pace()
-    now = 50.0
     assert pace.seconds_left(1, 4, 100) is None  # resumed in its middle
     now = 60.0
     assert pace.seconds_left(1, 24, 100) == pytest.approx(0.5 * 76)

@@ -338,9 +338,12 @@ class TestStart:
             "notes.txt",
             "predictions_energy_tinylike.csv",
             "test/baseline_mean_energy_tiny.csv",
+            "worst_events/worst_01_tinylike.pdf",
         )
         stale = (
             "checkpoint_best.pth",
+            "face_weights_tiny.json",
+            "face_weights_tiny.pdf",
             "model.onnx",
             "model_raw.onnx",
             "predictions_energy_tiny.csv",
@@ -351,8 +354,11 @@ class TestStart:
             "resolution_table_tiny.md",
             "test/predictions_energy_tiny.csv",
             "test/resolution_energy_tiny_ep3.pdf",
+            "test/worst_events/worst_05_tiny.json",
+            "worst_events/worst_01_tiny.pdf",
         )
-        (folder / "test").mkdir(parents=True)
+        (folder / "test" / "worst_events").mkdir(parents=True)
+        (folder / "worst_events").mkdir()
         for name in (*kept, *stale):
             (folder / name).touch()
         clear_run(folder, "tiny", "regressor", ["model.onnx"])

@@ -11,7 +11,7 @@ import yaml
 from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.data.shards import open_shards
 from xec_pipeline.training.checkpoint import load_checkpoint
-from xec_pipeline.workers import baselines, evaluate, figures
+from xec_pipeline.workers import baselines, displays, evaluate, figures
 from xec_pipeline.workers.pipes import Report
 from xec_pipeline_tests.training.tiny import fit, tiny_tree
 
@@ -152,6 +152,43 @@ def test_figures_worker_never_imports_torch(run_dir, tmp_path):
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_displays_of_both_samples_and_face_weights(run_dir, run_file, monkeypatch):
+    told: list[tuple[dict[str, Path], str]] = []
+    monkeypatch.setattr(Report, "result", lambda _, *result: told.append(result))
+    arguments = ["--config", str(run_file), "--n_worst", "1", "--events", "30", "--seed", "2"]
+    for _ in range(2):
+        assert displays.main(arguments) == 0
+    assert told[0] == told[1]
+    assert told[0][0] == {
+        "worst_01": run_dir / "worst_events" / "worst_01_tiny.pdf",
+        "test_worst_01": run_dir / "test" / "worst_events" / "worst_01_tiny.pdf",
+        "face_weights": run_dir / "face_weights_tiny.pdf",
+    }
+    content = json.loads((run_dir / "face_weights_tiny.json").read_text())
+    checkpoint = load_checkpoint(run_dir / "checkpoint_best.pth")
+    assert content["git_revision"] == checkpoint.git_revision
+    assert content["permutation"]["n_events"] == 30
+    assert set(content["mean_abs_weight_of_first_layer"]) == set(TASKS)
+    # Normalized over its single channel, the image of a rectangular face is lost in so small a net.
+    assert content["permutation"]["increase"]["top"]["u"]["error"] > 0
+
+
+def test_displays_need_predictions_and_leave(run_file, tmp_path, monkeypatch, capsys):
+    tree = yaml.safe_load(run_file.read_text())
+    tree["mlflow"]["run_name"] = "other"
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump(tree))
+    best = load_regressor_run(run_file).run_dir / "checkpoint_best.pth"
+    assert displays.main(["--config", str(other), "--checkpoint", str(best)]) == 2
+    assert "no predictions" in capsys.readouterr().err
+    tree["checkpoint"]["save_artifacts"] = False
+    other.write_text(yaml.safe_dump(tree))
+    told: list[tuple[dict[str, str], str]] = []
+    monkeypatch.setattr(Report, "result", lambda _, *result: told.append(result))
+    assert displays.main(["--config", str(other)]) == 0
+    assert told[0][0] == {"drawn": "nothing"}
 
 
 @pytest.mark.ddp

@@ -55,6 +55,7 @@ def test_other_ranks_are_silent(caplog, recorder):
 def test_progress_is_thinned_out_and_epochs_are_not(recorder, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     report = pipes.Report(0, pipes=recorder)
+    now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     for second in range(1000, 1600):  # a step in each second, an epoch in each 250
         now = float(second)

@@ -2,10 +2,10 @@
 
 import dagster as dg
 
-from xec_pipeline.config.registry import registered_regressor
+from xec_pipeline.config.registry import registered_regressor, run_path
 from xec_pipeline.defs import code, keys
 from xec_pipeline.defs.automation.conditions import on_changed_data_or_code
-from xec_pipeline.defs.partitions import run_partitions
+from xec_pipeline.defs.partitions import datasets_of_evaluation, run_partitions
 from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
 from xec_pipeline.defs.resources.torch_ddp import TorchDDP
 from xec_pipeline.defs.retries import figure_retries
@@ -51,6 +51,48 @@ def resolution_table(
     """68 % half widths at the signal energy: model, and three methods without a network."""
     arguments = [*_run_folder(context), "--table"]
     return ddp.run(context, "xec_pipeline.workers.figures", arguments, profile="cpu")
+
+
+@dg.asset(
+    key=keys.DISPLAYS,
+    deps=[
+        keys.WEIGHTS,
+        keys.PREDICTIONS,
+        dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_evaluation),
+    ],
+    partitions_def=run_partitions,
+    group_name="regressor",
+    kinds={"pdf", "matplotlib"},
+    owners=keys.OWNERS,
+    tags={"xec/gpu": "yes"},
+    code_version=code.DISPLAYS.version(),
+    pool=keys.GPU_POOL,
+)
+def event_displays(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
+    """Worst events on the unfolded detector, and what each face counts for."""
+    return ddp.run(context, "xec_pipeline.workers.displays", _config(context), profile="eval")
+
+
+@dg.asset(
+    key=keys.EFFICIENCY,
+    deps=[
+        keys.PREDICTIONS,
+        keys.BASELINES,
+        dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_evaluation),
+    ],
+    partitions_def=run_partitions,
+    group_name="regressor",
+    kinds={"pdf", "csv"},
+    owners=keys.OWNERS,
+    code_version=code.EFFICIENCY.version(),
+)
+def efficiency(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
+    """Resolution beside the physical limit of each event, which the toy detector alone has."""
+    return ddp.run(context, "xec_pipeline.workers.efficiency", _config(context), profile="cpu")
+
+
+def _config(context: dg.AssetExecutionContext) -> list[str]:
+    return ["--config", str(run_path("regressor", context.partition_key))]
 
 
 def _run_folder(context: dg.AssetExecutionContext) -> list[str]:

@@ -62,6 +62,20 @@ draw_figures = dg.define_asset_job(
     executor_def=dg.in_process_executor,
 )
 
+draw_displays = dg.define_asset_job(
+    "draw_displays",
+    dg.AssetSelection.assets(keys.DISPLAYS),
+    description="Worst events of a run, and what the faces of the detector count for.",
+    tags={"xec/kind": "figures"},
+)
+
+compare_with_limit = dg.define_asset_job(
+    "compare_with_limit",
+    dg.AssetSelection.assets(keys.EFFICIENCY),
+    description="Efficiency of a run against the physical limit of its toy events.",
+    tags={"xec/kind": "evaluate"},
+)
+
 export_onnx = dg.define_asset_job(
     "export_onnx",
     dg.AssetSelection.assets(keys.ONNX),

@@ -61,7 +61,7 @@ def draw_page(page: Page, caption: Caption, position: str) -> Figure:
                 if panel is not None:
                     left = j + (n_cells - n_columns) / 2
                     panel.draw(figure.add_axes(_cell(left, i, width, height)))
-        _draw_head_and_foot(figure, page.title, caption, position)
+        draw_head_and_foot(figure, page.title, caption, position)
     return figure
 
 
@@ -89,7 +89,8 @@ def _cell(
     )
 
 
-def _draw_head_and_foot(figure: Figure, title: str, caption: Caption, position: str) -> None:
+def draw_head_and_foot(figure: Figure, title: str, caption: Caption, position: str) -> None:
+    """Write title, caption and page number, and what the events come from."""
     height = figure.get_figheight()
     figure.text(
         0.5, 1 - 0.2 / height, title, ha="center", va="center", fontsize=12, fontweight="bold"
