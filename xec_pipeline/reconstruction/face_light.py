@@ -46,7 +46,8 @@ def face_weights() -> Values:
         Face.BOTTOM: end,
     }
     sensitive = [SIPM_AREA_CM2 if face is Face.INNER else PMT_AREA_CM2 for face in Face]
-    return np.array([walls[face] for face in Face]) / np.array(sensitive)
+    weights: Values = np.array([walls[face] for face in Face]) / np.array(sensitive)
+    return weights
 
 
 def face_light(light: Values, usable: Flags) -> Values:

@@ -22,7 +22,7 @@ _LARGEST_DEGREE: Final = 3
 _EVENTS_PER_TERM: Final = 10
 _RANGE: Final = (0.001, 0.999)
 """Quantiles that are the ends of an observable's range."""
-_ITERATIONS: Final = 6
+_REWEIGHTINGS: Final = 5
 _HUBER: Final = 2.0
 """Residuals count in full up to this many standard deviations, beyond it as their absolute."""
 _SIGMA_PER_MAD: Final = 1.4826
@@ -128,12 +128,17 @@ def _degree_for(n_events: int, n_observables: int) -> int:
 
 
 def _solve(terms: Values, truth: Values) -> Values:
-    root_weight = np.ones(len(truth))
-    for _ in range(_ITERATIONS):
-        solved = np.linalg.lstsq(terms * root_weight[:, None], truth * root_weight)[0]
-        distance = np.abs(truth - terms @ solved)
+    coefficients = _least_squares(terms, truth, np.ones(len(truth)))
+    for _ in range(_REWEIGHTINGS):
+        distance = np.abs(truth - terms @ coefficients)
         knee = max(_HUBER * _SIGMA_PER_MAD * float(np.median(distance)), _TINY)
-        root_weight = np.sqrt(knee / np.maximum(distance, knee))
+        weight = knee / np.maximum(distance, knee)
+        coefficients = _least_squares(terms, truth, np.sqrt(weight))
+    return coefficients
+
+
+def _least_squares(terms: Values, truth: Values, root_weight: Values) -> Values:
+    solved = np.linalg.lstsq(terms * root_weight[:, None], truth * root_weight)[0]
     coefficients: Values = solved.astype(np.float64)
     return coefficients
 

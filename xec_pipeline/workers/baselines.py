@@ -149,7 +149,9 @@ def _calibrate_conventional(events: RegressorEvents, run: RegressorRun) -> Conve
         return None
     used = _spread(events.chosen, CONVENTIONAL_EVENTS)
     columns = _columns(events.shards, used, tasks, run)
-    truth = {task: target_values(task, columns, run) for task in tasks}
+    truth: dict[str, NDArray[np.float64]] = {
+        task: target_values(task, columns, run) for task in tasks
+    }
     if "timing" in truth:
         truth["timing"] -= first_sensor_ns(columns)[:, None]
     seen = Observer(ideal_geometry()).observe_shards(events.shards, used)
@@ -169,13 +171,15 @@ def _predict_conventional(
 ) -> dict[str, NDArray[Any]]:
     """Return the predictions for the chosen events; times count from what the network's do."""
     seen = Observer(ideal_geometry()).observe_shards(events.shards, events.chosen)
-    _log.info(
-        "%s: %d of %d events without a good fit of a point; their position is the calibrated "
-        "mean of a window",
-        events.shards.path,
-        int((~seen.is_fitted).sum()),
-        len(seen),
-    )
+    n_unfitted = int((~seen.is_fitted).sum())
+    if n_unfitted:
+        _log.warning(
+            "%s: %d of %d events have no good fit of a point; their position is the calibrated "
+            "mean of a window",
+            events.shards.path,
+            n_unfitted,
+            len(seen),
+        )
     predicted = conventional.predict(seen)
     if "timing" in predicted:
         columns = _columns(events.shards, events.chosen, ("timing",), run)

@@ -44,10 +44,25 @@ def test_known_widths_are_found_for_every_method(tmp_path):
     assert width["model"].value == pytest.approx(2.0, rel=0.06)
     assert width["charge-weighted"].value == pytest.approx(2 * width["model"].value)
     assert any("whole inner face" in note for note in table.notes())
+    assert not any(note.startswith("Conventional") for note in table.notes())
     time = entries(table, "time", "68 % of |res| within")
     assert time["model"].value == pytest.approx(60, rel=0.06)
     assert "charge-weighted" not in time
     assert entries(table, "opening angle", "68 % of |res| within")["model"].value < 4
+
+
+def test_conventional_reconstruction_has_its_column_and_note(tmp_path):
+    table = write_sample(tmp_path, 400)
+    tasks = ["energy", "timing", "uvwFI"]
+    write_prediction_csvs(table, tmp_path, "r", tasks=tasks, method="conventional")
+    made = build_resolution_table(tmp_path, "r")
+    for quantity in ("energy", "w", "time"):
+        found = entries(made, quantity, "68 % of |res| within")
+        assert found["conventional"] == found["model"]
+    assert "conventional" not in entries(made, "theta", "68 % of |res| within")
+    assert made.cells()[0][2:4] == ["model", "conventional"]
+    assert any(note.startswith("Conventional: a point") for note in made.notes())
+    assert "model / conventional, 68 % of |res|: energy 1, u 1, v 1, w 1, time 1" in made.notes()
 
 
 def test_constant_prediction_has_no_width_but_a_bias_at_one_energy(tmp_path):

@@ -16,7 +16,14 @@ def toy_events():
     events = simulate_events(config, np.random.SeedSequence(21), 1400)
     u, v, _ = events["uvwTruth"].T
     inside = np.flatnonzero((np.abs(u) < 23.9) & (np.abs(v) < 67.9))[:1200]
-    return {name: events[name][inside] for name in ("npho", "npho_mean", "uvwTruth")}
+    return {name: values[inside] for name, values in events.items()}
+
+
+@pytest.fixture(scope="session")
+def calibration_events():
+    """900 events of 15 to 60 MeV, read only."""
+    config = simulation_config("meg2", {"rounding": False})
+    return simulate_events(config, np.random.SeedSequence(22), 900)
 
 
 @pytest.fixture(scope="session")

@@ -117,6 +117,29 @@ def test_files_made_in_another_way_are_refused(tmp_path):
     assert record["config"]["shower"]["length_cm"] == 3
 
 
+class Doubled:
+    """A stand-in for a reconstruction: twice the largest photons as the energy."""
+
+    record = {"method": "doubled"}  # noqa: RUF012
+
+    def __call__(self, branches):
+        return {"energyReco": 2 * branches["npho_max_used"]}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_reconstruction_fills_its_branches_and_is_recorded(tmp_path, jobs):
+    config = simulation_config("meg2", SMALL)
+    paths = simulate_dataset(config, tmp_path, jobs=jobs, progress=False, reconstruction=Doubled())
+    for path in paths:
+        events = _read(path)
+        np.testing.assert_array_equal(events["energyReco"], 2 * events["npho_max_used"])
+        record = read_provenance(path)
+        assert record is not None
+        assert record["reconstruction"] == {"method": "doubled"}
+    with pytest.raises(ConfigError, match=r"reconstruction was \{'method': 'doubled'\}, now None"):
+        simulate_dataset(config, tmp_path, progress=False)
+
+
 def test_foreign_files_are_refused(tmp_path):
     (tmp_path / "MCGamma_000009.root").write_bytes(b"precious")
     config = simulation_config("meg2", SMALL)

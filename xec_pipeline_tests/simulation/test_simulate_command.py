@@ -1,6 +1,8 @@
 import argparse
 
+import numpy as np
 import pytest
+import uproot
 
 from xec_pipeline.cli import simulate
 from xec_pipeline.config.simulation import SimulationConfig, simulation_config
@@ -85,6 +87,23 @@ def test_run_writes_files(tmp_path, capsys):
     record = read_provenance(tmp_path / "toy" / "MCGamma_000001.root")
     assert record is not None
     assert record["preset"] == "point"
+
+
+def test_reconstruction_is_written_on_request(tmp_path):
+    args = _parse("--events", "3", "--energy", "52.83", "--reconstruct")
+    args.out = tmp_path / "toy"
+    assert simulate.run(args) == 0
+    path = tmp_path / "toy" / "MCGamma_000001.root"
+    with uproot.open(path) as file:
+        events = file["tree"].arrays(library="np")
+    np.testing.assert_allclose(events["uvwRecoFI"], events["uvwTruth"], atol=3)
+    np.testing.assert_allclose(events["energyReco"], 0.05283, rtol=0.1)
+    np.testing.assert_allclose(events["timeReco"], events["timeTruth"], atol=0.4)
+    assert events["solid_angle"].sum(axis=1).min() > 0.2
+    record = read_provenance(path)
+    assert record is not None
+    assert record["reconstruction"]["method"] == "conventional"
+    assert len(record["reconstruction"]["constants"]["sha256"]) == 64
 
 
 def test_remainder_goes_to_the_first_files():
