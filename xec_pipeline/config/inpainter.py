@@ -60,6 +60,9 @@ class InpainterModelConfig(MaskedModelConfig):
     """Fraction of an event's live sensors that are hidden, or fractions by face: {inner: 0.05}."""
     mask_npho_flat: bool = False
     """Hide bright and dim sensors alike: as flat in ln(npho) as the event's sensors allow."""
+    mask_boards: float = Field(default=0.0, ge=0, le=1)
+    """Fraction of the hidden sensors that are on whole electronics boards of the inner face, 22
+    neighbours each, as real failures are; needs one mask_ratio for all faces."""
     predict_channels: tuple[Feature, ...] = ("npho",)
     """What is predicted of hidden sensors: [npho] or [npho, time]."""
     freeze_encoder: bool = True
@@ -103,6 +106,14 @@ class InpainterModelConfig(MaskedModelConfig):
         if not any(_number(ratio) > 0 for ratio in given.values()):
             raise ValueError("no sensor would be hidden")
         return value
+
+    @model_validator(mode="after")
+    def _boards_need_one_ratio(self) -> "InpainterModelConfig":
+        if self.mask_boards and (isinstance(self.mask_ratio, FaceRatios) or self.mask_npho_flat):
+            raise ValueError(
+                "mask_boards needs one mask_ratio for all faces, and no mask_npho_flat"
+            )
+        return self
 
     @field_validator("head_width", "hex_head_width", "cross_attn_latent_dim", "cross_attn_pos_dim")
     @classmethod
@@ -177,7 +188,10 @@ class ValidationConfig(Section):
     """How a trained inpainter is measured; nothing here changes its weights."""
 
     dead_file: str | None = None
-    """Text file of dead sensors to try on simulated events; null to draw a pattern."""
+    """Dead sensors: a text file, a folder of them, a table (.csv), `database` for the URL in
+    XEC_DEAD_DB; null to draw a pattern for simulated events."""
+    dead_run: int | None = Field(default=None, ge=0)
+    """Run whose dead sensors are taken; null for that of each event, or with a plain file."""
     dead_fraction: float = Field(default=0.03, gt=0, lt=1)
     """Fraction of all sensors in a drawn pattern."""
     dead_seed: int = Field(default=1, ge=0)

@@ -5,13 +5,14 @@ dead. Files hold it if they were simulated with `--truth_light`.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xec_pipeline.data.root_io import iterate_events, open_tree
+from xec_pipeline.data.root_io import iterate_events, open_tree, read_entries
 from xec_pipeline.errors import DataError
 
 Numbers = NDArray[np.int64]
@@ -20,6 +21,46 @@ MEAN_BRANCH: Final = "npho_mean"
 _STEP: Final = 500
 _IDENTITY_STEP: Final = 50_000
 _RUN_BITS: Final = 32
+
+
+class MeanLight:
+    """The mean light of the events of some files, found again and again without a new search.
+
+    Parameters
+    ----------
+    files
+        ROOT files that hold the events.
+    tree_name
+        See `data.root_io.open_tree`.
+
+    Raises
+    ------
+    DataError
+        If a file lacks the branch `npho_mean`; ask `has_means` before.
+    """
+
+    def __init__(self, files: Sequence[Path], *, tree_name: str = "tree") -> None:
+        if not has_means(files, tree_name):
+            raise DataError(f"{files[0]}: no branch '{MEAN_BRANCH}'; simulate with --truth_light")
+        self._files, self._tree_name = files, tree_name
+        self._index = _Index(files, tree_name)
+
+    def __call__(
+        self,
+        run: NDArray[np.integer],
+        event: NDArray[np.integer],
+        sensor: NDArray[np.integer],
+    ) -> NDArray[np.float32]:
+        """Return the mean photons of sensors; see `mean_photons`."""
+        wanted, which = np.unique(_keys(run, event), return_inverse=True)
+        number, entry = (place[which] for place in self._index.find(wanted))
+        means = np.empty(len(which), dtype=np.float32)
+        for k, path in enumerate(self._files):
+            rows = np.flatnonzero(number == k)
+            rows = rows[np.argsort(entry[rows], kind="stable")]
+            if rows.size:
+                means[rows] = _read(path, self._tree_name, entry[rows], sensor[rows])
+        return means
 
 
 def mean_photons(
@@ -51,20 +92,12 @@ def mean_photons(
     DataError
         If only some of the files have the branch, or an event is in no file or in more than one.
     """
-    if not _all_have_means(files, tree_name):
+    if not has_means(files, tree_name):
         return None
-    wanted, which = np.unique(_keys(run, event), return_inverse=True)
-    number, entry = (place[which] for place in _Index(files, tree_name).find(wanted))
-    means = np.empty(len(which), dtype=np.float32)
-    for k, path in enumerate(files):
-        rows = np.flatnonzero(number == k)
-        rows = rows[np.argsort(entry[rows], kind="stable")]
-        if rows.size:
-            means[rows] = _read(path, tree_name, entry[rows], sensor[rows])
-    return means
+    return MeanLight(files, tree_name=tree_name)(run, event, sensor)
 
 
-def _all_have_means(files: Sequence[Path], tree_name: str) -> bool:
+def has_means(files: Sequence[Path], tree_name: str = "tree") -> bool:
     """Return whether the files have the branch; DataError if some have it and some do not."""
     lacking = []
     for path in files:
@@ -134,9 +167,13 @@ def _read(
     path: Path, tree_name: str, entry: Numbers, sensor: NDArray[np.integer]
 ) -> NDArray[np.float32]:
     """Return the means of entries and sensors of one file; `entry` ascends, both (n,)."""
-    pieces = [np.empty(0, dtype=np.float32)]
-    for chunk in iterate_events([path], [MEAN_BRANCH], _STEP, tree_name=tree_name):
-        begin, end = np.searchsorted(entry, [chunk.start, chunk.start + chunk.n_events])
-        values = np.asarray(chunk.arrays[MEAN_BRANCH], dtype=np.float32)
-        pieces.append(values[entry[begin:end] - chunk.start, sensor[begin:end]])
+    pieces = []
+    with open_tree(path, tree_name) as tree, ThreadPoolExecutor(1) as pool:
+        for first in range(int(entry[0]), int(entry[-1]) + 1, _STEP):
+            begin, end = np.searchsorted(entry, [first, first + _STEP])
+            if begin < end:
+                rows = range(first, int(entry[end - 1]) + 1)
+                found = read_entries(path, tree, [MEAN_BRANCH], rows, pool)
+                values = np.asarray(found.arrays[MEAN_BRANCH], dtype=np.float32)
+                pieces.append(values[entry[begin:end] - first, sensor[begin:end]])
     return np.concatenate(pieces)

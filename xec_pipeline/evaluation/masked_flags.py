@@ -8,6 +8,7 @@ from typing import Final
 
 from xec_pipeline.errors import ConfigError
 
+_TAKEN: Final = frozenset({"avg", "sa", "localfit", "knn", "true mean", "counting noise"})
 _LABEL: Final = re.compile(r"[\w.+-]+")
 
 
@@ -63,6 +64,10 @@ def labelled(items: Iterable[str]) -> dict[str, Path]:
             raise ConfigError(
                 f"'{item}': label '{label}' may hold letters, digits and . + - _ only, because it "
                 "is the name of a folder; write LABEL=PATH"
+            )
+        if label in _TAKEN:
+            raise ConfigError(
+                f"label '{label}' is the name of a method in the tables; take another"
             )
         if label in found:
             raise ConfigError(f"label '{label}' stands for {found[label]} and {path}; name both")

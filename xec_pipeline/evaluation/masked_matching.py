@@ -138,6 +138,12 @@ def _common_origin(tables: Mapping[str, MaskedTable], remark: str) -> Origin:
     if len(schemes) > 1:
         remarks.append(f"Normalizations differ ({', '.join(sorted(schemes))}); photons do not.")
     modes = sorted({table.metadata.mode for table in tables.values()})
+    patterns = {(table.metadata.mode, table.metadata.dead_pattern) for table in tables.values()}
+    if len(patterns) > 1:
+        remarks.append(
+            "The files hid different sets of sensors, so their methods did not see the same "
+            "others; compare with care."
+        )
     return Origin(
         run_name=" vs ".join(tables),
         paths=tuple(table.path for table in tables.values()),

@@ -5,6 +5,7 @@ in data that have dead ones; the one sensor in front of the first interaction. N
 recover the same sensors from the same others.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xec_pipeline.data.dataset import Batch, EventBatches
+from xec_pipeline.data.identity import event_identity
 from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.detector.geometry import Geometry
 from xec_pipeline.evaluation.inpainter_network import InpainterNetwork
@@ -55,15 +57,34 @@ class Hides(Protocol):
         """Return what is hidden of a batch."""
 
 
-class HidePattern:
-    """The same sensors in every event, as in a run whose dead sensors they are."""
+class DeadOfRuns:
+    """Dead sensors of the events of a batch, as the run of each has them.
 
-    def __init__(self, is_dead: NDArray[np.bool_]) -> None:
-        self._pattern = torch.as_tensor(is_dead)
+    Parameters
+    ----------
+    of_run
+        Gives the dead sensors (4760,) of a run number; it is asked once for each run.
+    """
+
+    def __init__(self, of_run: Callable[[int], NDArray[np.bool_]]) -> None:
+        self._of_run = functools.cache(of_run)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return which sensors are dead (B, 4760)."""
+        runs = batch.targets["run"].cpu().numpy()
+        masks = np.stack([self._of_run(int(run)) for run in runs])
+        return torch.as_tensor(masks).to(batch.npho_BS.device)
+
+
+class HidePattern:
+    """The dead sensors of a run, or the same sensors in every event, of simulated events."""
+
+    def __init__(self, is_dead: DeadOfRuns) -> None:
+        self._is_dead = is_dead
 
     def __call__(self, batch: Batch) -> Hidden:
         """Return the pattern; a sensor that had no count before has no truth."""
-        is_masked = self._pattern.to(batch.npho_BS.device).expand_as(batch.npho_BS)
+        is_masked = self._is_dead(batch)
         return Hidden(is_masked=is_masked, is_dead=is_masked & ~torch.isfinite(batch.npho_BS))
 
 
@@ -75,16 +96,15 @@ class HideSome:
     masks
         Draws them.
     is_dead
-        Sensors (4760,) that are dead in all events, also where the event holds a count.
+        Sensors that are dead in the event's run, also where the event holds a count.
     """
 
-    def __init__(self, masks: SensorMasks, is_dead: NDArray[np.bool_]) -> None:
-        self._masks, self._pattern = masks, torch.as_tensor(is_dead)
+    def __init__(self, masks: SensorMasks, is_dead: DeadOfRuns) -> None:
+        self._masks, self._is_dead = masks, is_dead
 
     def __call__(self, batch: Batch) -> Hidden:
         """Return the dead sensors and those drawn among the others."""
-        pattern = self._pattern.to(batch.npho_BS.device)
-        is_dead = ~torch.isfinite(batch.npho_BS) | pattern
+        is_dead = ~torch.isfinite(batch.npho_BS) | self._is_dead(batch)
         run, event = (batch.targets[name] for name in IDENTITY)
         drawn = self._masks.draw(FIXED_DRAW, run, event, batch.npho_BS, ~is_dead)
         return Hidden(is_masked=drawn | is_dead, is_dead=is_dead)
@@ -146,12 +166,9 @@ class Recovery:
 
     def blocks(self, batch_size: int) -> Iterator[MaskedRows]:
         """Yield the recovered sensors, batch by batch, in the order of the files."""
-        columns = {
-            name: np.asarray(self.shards.columns[name]).astype(np.int64) for name in IDENTITY
-        }
         batches = EventBatches(
             self.shards,
-            columns,
+            event_identity(self.shards),
             events=self.events,
             batch_size=batch_size,
             device=self.network.device,

@@ -29,8 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, help="ROOT file to write (default: inpainter_<mode>_<run>.root)"
     )
     parser.add_argument(
-        "--dead_file", "--dead-file", help="text file of dead sensors (validation.dead_file)"
+        "--dead_file",
+        "--dead-file",
+        help="dead sensors: text file, folder, table or database (validation.dead_file)",
     )
+    parser.add_argument("--dead_run", "--dead-run", type=int, help="run whose dead sensors to take")
     parser.add_argument("--max_events", "--max-events", type=int, help="events from the first on")
     parser.add_argument("--seed", type=int, help="of the masks of single events")
     parser.add_argument(

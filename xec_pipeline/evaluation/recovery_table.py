@@ -16,6 +16,7 @@ import numpy as np
 from xec_pipeline.detector.faces import FACE_NAMES, Face
 from xec_pipeline.evaluation.event_bootstrap import N_RESAMPLES, Resampled
 from xec_pipeline.evaluation.masked_metrics import MIN_PER_BIN, enough, in_bin
+from xec_pipeline.evaluation.masked_rows import Bools
 from xec_pipeline.evaluation.masked_samples import MEAN, TRUE_MEAN, TRUTH, Origin, Sample
 from xec_pipeline.evaluation.resolution import Estimate
 from xec_pipeline.evaluation.table_files import write_table_files
@@ -28,7 +29,8 @@ _PERCENT: Final = 100.0
 _HOW_TO_READ: Final = (
     "(predicted - reference) / reference; bins are in the reference and hold their lower edge. "
     f"± is one standard deviation from {N_RESAMPLES} resamples of the events. {NOT_KNOWN}: fewer "
-    f"than {MIN_PER_BIN} sensors."
+    f"than {MIN_PER_BIN} sensors. Bins in a noisy count favour sensors that fluctuated up, so even "
+    "the true mean seems some percent too low there; against the mean there is no such bias."
 )
 _FLOOR_NOTE: Final = (
     f"count: as measured, with its noise; mean: without it. '{TRUE_MEAN}' predicts the mean "
@@ -45,6 +47,9 @@ class RecoveryRow:
     high: float
     entries: Mapping[str, Resampled]
     """Relative RMS error by method."""
+    paired: Mapping[tuple[str, str], Resampled] = dataclasses.field(default_factory=dict)
+    """Errors of a network, the first name, where the method of the second name gives something;
+    only for methods that do not predict all sensors."""
     noise: Estimate | None = None
     """Counting noise by formula."""
 
@@ -134,8 +139,9 @@ class RecoveryTable:
         ]
 
     def ratio(self, row: RecoveryRow, model: str, other: str) -> Estimate:
-        """Return the error of a model over that of another method, resampled together."""
-        return enough(row.entries[model].over(row.entries[other]))
+        """Return the error of a model over that of another method, of the same sensors."""
+        own = row.paired.get((model, other), row.entries[model])
+        return enough(own.over(row.entries[other]))
 
     def _ratios(self) -> Iterator[str]:
         for i, model in enumerate(self.models):
@@ -167,7 +173,7 @@ def build_recovery_table(
         Sensors to compare.
     """
     rows = tuple(
-        _row(sample, reference, low, high, face)
+        _row(sample, reference, (low, high), face, models)
         for reference in sample.references
         for low, high in itertools.pairwise(edges)
     )
@@ -204,7 +210,10 @@ def write_recovery_table(table: RecoveryTable, folder: Path, name: str) -> dict[
     )
 
 
-def _row(sample: Sample, reference: str, low: float, high: float, face: Face) -> RecoveryRow:
+def _row(
+    sample: Sample, reference: str, edges: tuple[float, float], face: Face, models: Sequence[str]
+) -> RecoveryRow:
+    low, high = edges
     known = sample.references[reference]
     rows = sample.on_face(face) & in_bin(known, low, high)
     methods = [*sample.predictions]
@@ -218,7 +227,29 @@ def _row(sample: Sample, reference: str, low: float, high: float, face: Face) ->
     if sample.floor is not None and reference == TRUTH:
         summary = sample.summary(sample.floor / np.where(known > 0, known, np.nan), rows)
         noise = summary["rmse"].estimate()
-    return RecoveryRow(reference=reference, low=low, high=high, entries=entries, noise=noise)
+    return RecoveryRow(
+        reference=reference,
+        low=low,
+        high=high,
+        entries=entries,
+        paired=_paired(sample, reference, rows, models),
+        noise=noise,
+    )
+
+
+def _paired(
+    sample: Sample, reference: str, rows: Bools, models: Sequence[str]
+) -> dict[tuple[str, str], Resampled]:
+    """Return the networks' errors on the sensors of each method that leaves some out."""
+    found = {}
+    for name, values in sample.predictions.items():
+        given = rows & np.isfinite(values)
+        if name in models or given.sum() == rows.sum():
+            continue
+        for model in models:
+            error = sample.relative_error(model, reference)
+            found[model, name] = sample.summary(error, given)["rmse"]
+    return found
 
 
 def _cell(estimate: Estimate | None) -> str:

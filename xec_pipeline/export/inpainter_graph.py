@@ -70,5 +70,8 @@ class InpainterGraph(nn.Module):
         config = self.normalizer.config
         if self.clamp_negative:
             # Before the inverse, which has the same square for both signs of a root.
-            y = y.clamp_min(self.dark)
+            return inverse_npho(config, y.clamp_min(self.dark))
+        if config.npho_scheme in {"sqrt", "anscombe"}:
+            # A root below zero stands for a count below that of darkness, and is no large count.
+            return inverse_npho(config, y.clamp_min(0.0))
         return inverse_npho(config, y)

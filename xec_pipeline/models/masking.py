@@ -11,10 +11,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from xec_pipeline.config.inpainter import FaceRatios, InpainterRun
+from xec_pipeline.config.inpainter import FaceRatios, InpainterModelConfig, InpainterRun
 from xec_pipeline.config.mae import MaeRun
+from xec_pipeline.detector.dead_channels import BOARD_SENSORS, N_BOARDS
 from xec_pipeline.detector.faces import FACE_NAMES, sensors_of_face
 from xec_pipeline.detector.sensors import N_SENSORS
 from xec_pipeline.errors import ConfigError, did_you_mean
@@ -94,6 +95,8 @@ class SensorMasks:
         Hide as many sensors of one bin of ln(npho) as of any other, as far as each group has them.
     favour
         Sensors to hide more readily, if `is_flat` does not decide.
+    n_boards
+        Whole electronics boards of the inner face among the hidden sensors of each event.
     """
 
     def __init__(
@@ -103,9 +106,10 @@ class SensorMasks:
         *,
         is_flat: bool = False,
         favour: Favour = Favour(),  # noqa: B008 - immutable
+        n_boards: int = 0,
     ) -> None:
         self._quotas, self._seed = quotas, seed
-        self._is_flat, self._favour = is_flat, favour
+        self._is_flat, self._favour, self._n_boards = is_flat, favour, n_boards
 
     @classmethod
     def from_run(cls, run: MaeRun | InpainterRun) -> "SensorMasks":
@@ -135,6 +139,7 @@ class SensorMasks:
             run.training.seed,
             is_flat=isinstance(run, InpainterRun) and run.model.mask_npho_flat,
             favour=Favour(run.training.time.mask_ratio_scale, run.time_threshold),
+            n_boards=_boards_of(run),
         )
 
     @classmethod
@@ -182,9 +187,20 @@ class SensorMasks:
         if self._favour.factor != 1.0:
             is_favoured_BS = npho_BS >= self._favour.npho
             noise_BS = torch.where(is_favoured_BS, noise_BS / self._favour.factor, noise_BS)
+        if self._n_boards:
+            tie_BS = _noise(self._seed + _TIE_SEED, draw, run_B, event_B)
+            noise_BS = torch.where(self._on_boards(tie_BS), noise_BS - 1.0, noise_BS)
         for quota, own in self._groups(alive_BS.device):
             hidden_BS[:, own] = quota.hidden(noise_BS[:, own], alive_BS[:, own])
         return hidden_BS
+
+    def _on_boards(self, noise_BS: Tensor) -> Tensor:
+        """Return the sensors of the boards that fail (B, 4760), those with the smallest noise."""
+        chosen_BN = noise_BS[:, :N_BOARDS].argsort(dim=1, stable=True)[:, : self._n_boards]
+        is_chosen_BN = torch.zeros_like(noise_BS[:, :N_BOARDS], dtype=torch.bool)
+        is_chosen_BN.scatter_(1, chosen_BN, value=True)
+        inner_BS = is_chosen_BN.repeat_interleave(BOARD_SENSORS, dim=1)
+        return nn.functional.pad(inner_BS, (0, N_SENSORS - inner_BS.shape[1]))
 
     def draw_numpy(
         self,
@@ -207,6 +223,14 @@ class SensorMasks:
                 yield quota, slice(None)
             else:
                 yield quota, torch.as_tensor(quota.sensors, device=device)
+
+
+def _boards_of(run: MaeRun | InpainterRun) -> int:
+    """Return how many boards fail among the hidden sensors of an event, rounded to whole ones."""
+    model = run.model
+    if not isinstance(model, InpainterModelConfig) or isinstance(model.mask_ratio, FaceRatios):
+        return 0
+    return round(model.mask_boards * model.mask_ratio * N_SENSORS / BOARD_SENSORS)
 
 
 def _noise(seed: int, draw: int, run_B: Tensor, event_B: Tensor) -> Tensor:

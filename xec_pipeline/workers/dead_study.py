@@ -11,6 +11,7 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -103,16 +104,14 @@ def study(
     """Predict the events of `path` under every strategy, write tree and table, and report them."""
     is_dead, pattern = dead_pattern(run)
     started = time.perf_counter()
-    tables = _predicted(run, inpainter, regressor, path, is_dead)
+    tasks, tables = _predicted(run, inpainter, regressor, path, is_dead)
     n_dead = int(is_dead.sum())
     title = f"run {regressor.run.name} with {n_dead} dead sensors ({pattern}), {path}"
     is_toy = ensure_shards(run.data, path).toy
-    by_task = {
-        name: dict.fromkeys(regressor.predictor.tasks, table) for name, table in tables.items()
-    }
+    by_task = {name: dict.fromkeys(tasks, table) for name, table in tables.items()}
     table = build_strategy_table(by_task, f"{title}, toy detector" if is_toy else title)
     stem = run.run_dir / dead_study_file(run.name)
-    root = write_dead_study(stem.with_name(f"{stem.name}.root"), tables, regressor.predictor.tasks)
+    root = write_dead_study(stem.with_name(f"{stem.name}.root"), tables, tasks)
     files = table.write(stem)
     sys.stdout.write(table.text())
     version = ColumnsVersion()
@@ -138,17 +137,19 @@ def _predicted(
     regressor: Network,
     path: str,
     is_dead: NDArray[np.bool_],
-) -> Mapping[str, PredictionTable]:
-    """Return the predictions of every event by strategy, in internal units."""
+) -> tuple[tuple[str, ...], Mapping[str, PredictionTable]]:
+    """Return the tasks with truth, and predictions of all events by strategy, internal units."""
     network = with_data(regressor, batch_size=_BATCH, shard_dir=run.data.shard_dir)
     shards = ensure_shards(network.run.data, path)
     wanted = only_tasks(network.run, choose_tasks(network, shards, None))
     events = select_events(shards, wanted)
+    events = replace(events, chosen=events.chosen[: run.validation.max_events])
     geometry = ideal_geometry()
     (average,) = build_baselines(("avg",), geometry)
     fills = {AVERAGE: filled_by(average), INPAINTED: inpainter.photons}
     made = predictors(network.predictor, is_dead, fills, NeighbourTimes(geometry))
-    return {
+    tasks = tuple(wanted.tasks.active)
+    return tasks, {
         name: checked_table(predict_events(predictor, events, wanted, DistContext()).table or {})
         for name, predictor in made.items()
     }

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from xec_pipeline.config.file_names import checkpoint_file, recovered_file
 from xec_pipeline.config.inpainter import InpainterRun
-from xec_pipeline.config.loader import load_inpainter_run
+from xec_pipeline.config.loader import load_inpainter_run, validate
 from xec_pipeline.data.shards import ensure_shards
 from xec_pipeline.detector.geometry import ideal_geometry
 from xec_pipeline.evaluation.inpainter_network import InpainterNetwork, open_inpainter
@@ -62,9 +62,11 @@ def work(args: argparse.Namespace, report: Report) -> int:
 
 def with_options(run: InpainterRun, args: argparse.Namespace) -> InpainterRun:
     """Return `run` with the options of the command line."""
-    given = {"dead_file": args.dead_file, "max_events": args.max_events, "seed": args.seed}
-    changed = {name: value for name, value in given.items() if value is not None}
-    return run.model_copy(update={"validation": run.validation.model_copy(update=changed)})
+    names = ("dead_file", "dead_run", "max_events", "seed")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    tree = run.model_dump()
+    tree["validation"] |= given
+    return validate(InpainterRun, tree, "command line")
 
 
 def recover(
@@ -164,12 +166,14 @@ class _Rows:
         self.version = ColumnsVersion()
 
     def __iter__(self) -> Iterator[MaskedRows]:
-        n_events = len(self._recovery.events)
+        n_events, n_done = len(self._recovery.events), 0
         with tqdm(total=n_events, unit="event", disable=None) as bar:
             for block in self._recovery.blocks(self._batch_size):
                 self._add(block)
-                bar.update(min(self._batch_size, n_events - int(bar.n)))
-                self._report.progress(events=f"{int(bar.n)}/{n_events}")
+                n_new = min(self._batch_size, n_events - n_done)
+                n_done += n_new
+                bar.update(n_new)
+                self._report.progress(events=f"{n_done}/{n_events}")
                 yield block
 
     def relative_errors(self) -> dict[str, float]:

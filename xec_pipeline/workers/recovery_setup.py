@@ -1,17 +1,21 @@
 """Which events an inpainter is measured with, and which of their sensors are hidden."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from xec_pipeline.config.inpainter import InpainterRun
-from xec_pipeline.data.mean_light import mean_photons
+from xec_pipeline.config.inpainter import InpainterRun, ValidationConfig
+from xec_pipeline.data.mean_light import MeanLight, has_means
 from xec_pipeline.data.root_files import find_root_files
 from xec_pipeline.data.shards import ShardSet, is_shard_dir
-from xec_pipeline.detector.dead_channels import read_dead_file, study_pattern
+from xec_pipeline.detector.dead_channels import study_pattern
+from xec_pipeline.detector.dead_runs import dead_mask_for, open_dead_source
 from xec_pipeline.detector.geometry import ideal_geometry
 from xec_pipeline.detector.sensors import N_SENSORS
 from xec_pipeline.errors import ConfigError, DataError
 from xec_pipeline.evaluation.recovery import (
+    DeadOfRuns,
     HideInFront,
     HidePattern,
     Hides,
@@ -41,7 +45,7 @@ def dead_pattern(run: InpainterRun) -> tuple[NDArray[np.bool_], str]:
     """Return the dead sensors to try (4760,), and in words where they come from."""
     options = run.validation
     if options.dead_file is not None:
-        return read_dead_file(options.dead_file), options.dead_file
+        return _dead_of(options)(options.dead_run), _words(options)
     drawn = study_pattern(options.dead_fraction, options.dead_seed)
     return drawn, f"{options.dead_fraction:g} of the sensors, drawn with seed {options.dead_seed}"
 
@@ -52,13 +56,35 @@ def hiding(mode: str, run: InpainterRun, shards: ShardSet) -> tuple[Hides, str]:
         return HideInFront(shards.columns["uvwTruth"], ideal_geometry()), ""
     if mode == "mc":
         is_dead, words = dead_pattern(run)
-        return HidePattern(is_dead), words
+        return HidePattern(DeadOfRuns(lambda _: is_dead)), words
     options = run.validation
-    is_dead = np.zeros(N_SENSORS, dtype=np.bool_)
-    if options.dead_file is not None:
-        is_dead = read_dead_file(options.dead_file)
     masks = SensorMasks.artificial(options.n_artificial.model_dump(), options.seed)
-    return HideSome(masks, is_dead), options.dead_file or "as in the events"
+    if options.dead_file is None:
+        nothing = np.zeros(N_SENSORS, dtype=np.bool_)
+        return HideSome(masks, DeadOfRuns(lambda _: nothing)), "as in the events"
+    of_run = _dead_of(options)
+    if options.dead_run is not None:
+        only = of_run(options.dead_run)
+        return HideSome(masks, DeadOfRuns(lambda _: only)), _words(options)
+    return HideSome(masks, DeadOfRuns(of_run)), _words(options)
+
+
+def _dead_of(options: ValidationConfig) -> Callable[[int | None], NDArray[np.bool_]]:
+    """Return what gives the dead sensors of a run; only a plain text file needs no run number."""
+    source = str(options.dead_file)
+    opened = open_dead_source(source)
+
+    def of_run(run: int | None) -> NDArray[np.bool_]:
+        if run is None:
+            return dead_mask_for(source, None)
+        return opened.of_run(run).mask()
+
+    return of_run
+
+
+def _words(options: ValidationConfig) -> str:
+    run = "" if options.dead_run is None else f", run {options.dead_run}"
+    return f"{options.dead_file}{run}"
 
 
 def chosen_events(hide: Hides, shards: ShardSet, run: InpainterRun) -> NDArray[np.int64]:
@@ -80,16 +106,4 @@ def mean_of(path: str) -> MeanPhotons | None:
     if is_shard_dir(path):
         return None
     files = find_root_files(path)
-    nothing = np.zeros(0, dtype=np.int64)
-    if mean_photons(files, nothing, nothing, nothing) is None:
-        return None
-
-    def means(
-        run: NDArray[np.int64], event: NDArray[np.int64], sensor: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        found = mean_photons(files, run, event, sensor)
-        if found is None:
-            raise DataError(f"{path}: its files hold no mean counts any more")
-        return found
-
-    return means
+    return MeanLight(files) if has_means(files) else None

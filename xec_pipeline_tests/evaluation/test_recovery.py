@@ -9,7 +9,13 @@ from xec_pipeline.detector.faces import FACE_NAMES, Face
 from xec_pipeline.detector.geometry import ideal_geometry
 from xec_pipeline.detector.sensors import N_SENSORS
 from xec_pipeline.evaluation.masked_rows import ARTIFICIAL, DEAD, joined, photons
-from xec_pipeline.evaluation.recovery import HideInFront, HidePattern, HideSome, Recovery
+from xec_pipeline.evaluation.recovery import (
+    DeadOfRuns,
+    HideInFront,
+    HidePattern,
+    HideSome,
+    Recovery,
+)
 from xec_pipeline.models.input_norm import InputNormalizer
 from xec_pipeline.models.masking import SensorMasks
 
@@ -46,6 +52,10 @@ class Constant:
         return found
 
 
+def always(is_dead):
+    return DeadOfRuns(lambda _: is_dead)
+
+
 def recovered(shards, hide, events=None, **options):
     network = options.pop("network", Blind())
     chosen = np.arange(shards.n_events) if events is None else events
@@ -54,7 +64,7 @@ def recovered(shards, hide, events=None, **options):
 
 
 def test_a_pattern_gives_its_sensors_in_every_event(tiny_shards):
-    rows = recovered(tiny_shards, HidePattern(PATTERN))
+    rows = recovered(tiny_shards, HidePattern(always(PATTERN)))
     assert len(rows) == 48 * PATTERN.sum()
     assert set(rows.sensor_id) == set(np.flatnonzero(PATTERN))
     # The place in the sample: that in the file is not unique.
@@ -65,7 +75,7 @@ def test_a_pattern_gives_its_sensors_in_every_event(tiny_shards):
 
 
 def test_truth_is_normalized_and_absent_where_the_sensor_was_dead(tiny_shards):
-    rows = recovered(tiny_shards, HidePattern(np.ones(N_SENSORS, dtype=bool)))
+    rows = recovered(tiny_shards, HidePattern(always(np.ones(N_SENSORS, dtype=bool))))
     is_dead = np.isnan(rows.truth_photons)
     assert is_dead.sum() == np.isnan(tiny_shards.npho(np.arange(48))).sum() > 0
     np.testing.assert_array_equal(rows.mask_type, np.where(is_dead, DEAD, ARTIFICIAL))
@@ -78,7 +88,7 @@ def test_truth_is_normalized_and_absent_where_the_sensor_was_dead(tiny_shards):
 def test_some_live_sensors_are_hidden_beside_dead_ones(tiny_shards):
     network = Blind()
     masks = SensorMasks.artificial(COUNTS, 42)
-    rows = recovered(tiny_shards, HideSome(masks, PATTERN), network=network)
+    rows = recovered(tiny_shards, HideSome(masks, always(PATTERN)), network=network)
     live = rows.taken(rows.mask_type == ARTIFICIAL)
     assert len(live) == 48 * 15
     for face in Face:
@@ -95,7 +105,7 @@ def test_some_live_sensors_are_hidden_beside_dead_ones(tiny_shards):
 
 
 def test_masks_do_not_depend_on_batches_or_on_other_events(tiny_shards):
-    hide = HideSome(SensorMasks.artificial(COUNTS, 42), np.zeros(N_SENSORS, dtype=bool))
+    hide = HideSome(SensorMasks.artificial(COUNTS, 42), always(np.zeros(N_SENSORS, dtype=bool)))
     rows = recovered(tiny_shards, hide)
     alone = recovered(tiny_shards, hide, events=np.array([7]))
     assert len(alone) > 0
@@ -118,7 +128,7 @@ def test_the_sensor_in_front_is_hidden_alone(tiny_shards):
 
 @pytest.mark.parametrize("features", [("npho",), ("npho", "time")])
 def test_columns_follow_what_is_predicted(tiny_shards, features):
-    rows = recovered(tiny_shards, HidePattern(PATTERN), network=Blind(features))
+    rows = recovered(tiny_shards, HidePattern(always(PATTERN)), network=Blind(features))
     assert (rows.pred_npho == 0.25).all()
     if "time" not in features:
         assert rows.pred_time is None
@@ -139,10 +149,27 @@ def test_baselines_and_means_stand_beside(tiny_shards):
     everything = PATTERN.copy()
     everything[0] = True
     rows = recovered(
-        tiny_shards, HidePattern(everything), baselines=[Constant()], mean_photons=means
+        tiny_shards, HidePattern(always(everything)), baselines=[Constant()], mean_photons=means
     )
     expected = np.log1p(10 / 1000) / 4.08
     gives = rows.sensor_id != 0
     np.testing.assert_allclose(rows.baselines["avg"][gives], expected, rtol=1e-5)
     assert np.isnan(rows.baselines["avg"][~gives]).all()
     np.testing.assert_array_equal(rows.mean_photons, (rows.sensor_id + 0.5).astype("f4"))
+
+
+def test_each_event_has_the_dead_sensors_of_its_run(tiny_shards):
+    runs = sorted(set(tiny_shards.columns["run"]))
+    assert len(runs) == 2
+    asked = []
+
+    def of_run(run):
+        asked.append(run)
+        is_dead = np.zeros(N_SENSORS, dtype=bool)
+        is_dead[100 + runs.index(run)] = True
+        return is_dead
+
+    rows = recovered(tiny_shards, HidePattern(DeadOfRuns(of_run)))
+    expected = 100 + np.searchsorted(runs, rows.run_number)
+    np.testing.assert_array_equal(rows.sensor_id, expected)
+    assert sorted(asked) == runs  # once each

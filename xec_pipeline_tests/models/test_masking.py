@@ -51,6 +51,9 @@ ALL_KINDS: dict[str, SensorMasks] = {
     "by face": masks_of(BY_FACE),
     "flat": masks_of(0.05, flat=True),
     "flat by face": masks_of(BY_FACE, flat=True),
+    "boards": SensorMasks.from_run(
+        validate(InpainterRun, {"model": {"mask_ratio": 0.05, "mask_boards": 0.5}}, "run")
+    ),
     "artificial": SensorMasks.artificial(ArtificialSensors().model_dump(), 42),
     "pattern": SensorMasks.pattern(np.arange(N) % 31 == 0),
 }
@@ -259,3 +262,19 @@ def test_masks_are_the_same_on_a_gpu(kind: str):
     on_gpu = {name: values.cuda() for name, values in some.items()}
     found = ALL_KINDS[kind].draw(2, **on_gpu)
     assert torch.equal(found.cpu(), ALL_KINDS[kind].draw(2, **some))
+
+
+def test_half_of_the_hidden_sensors_are_on_whole_boards():
+    some = events(40, dead=0.0)
+    hidden = ALL_KINDS["boards"].draw(1, **some)
+    assert hidden.sum(dim=1).tolist() == [238] * 40  # 5 % of 4760
+    boards = hidden[:, :4092].unflatten(1, (186, 22)).all(dim=2)
+    # 5 whole boards hold 110 of them; a sixth by chance is out of the question.
+    assert boards.sum(dim=1).tolist() == [5] * 40
+    assert len(boards.float().sum(dim=0).nonzero()) > 90  # other boards in other events
+
+
+@pytest.mark.parametrize("model", [{"mask_ratio": BY_FACE}, {"mask_npho_flat": True}])
+def test_boards_need_one_ratio(model: dict[str, Any]):
+    with pytest.raises(ConfigError, match="mask_boards needs one mask_ratio"):
+        validate(InpainterRun, {"model": {**model, "mask_boards": 0.5}}, "run")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.data.dataset import Batch, EventBatches
+from xec_pipeline.data.identity import event_identity
 from xec_pipeline.data.selection import fiducial_mask
 from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.errors import DataError
@@ -276,7 +277,7 @@ class MaskedStage(abc.ABC):
     ) -> EventBatches:
         return EventBatches(
             shards,
-            {name: np.asarray(shards.columns[name]).astype(np.int64) for name in _IDENTITY},
+            event_identity(shards),
             events=events,
             batch_size=self._run.data.batch_size,
             rank=0 if alone else self._dist.rank,
