@@ -63,14 +63,11 @@ def test_graph_holds_the_chain(specs):
     assert above["mae/encoder"] == {"data/shards", "config/mae"}
     assert above["regressor/weights"] == {"data/shards", "config/regressor", "mae/encoder"}
     assert above["regressor/predictions_csv"] == {"data/shards", "regressor/weights"}
-    assert above["regressor/resolution_pdf"] == {
-        "regressor/predictions_csv",
-        "regressor/baselines_csv",
-    }
-    assert above["regressor/resolution_table"] == {
-        "regressor/predictions_csv",
-        "regressor/baselines_csv",
-    }
+    for drawn in ("resolution_pdf", "resolution_table"):
+        assert above[f"regressor/{drawn}"] == {
+            "regressor/predictions_csv",
+            "regressor/baselines_csv",
+        }
     assert above["inpainter/weights"] == {"data/shards", "config/inpainter", "mae/encoder"}
     measured = {"data/shards", "inpainter/weights", "config/inpainter_measurement"}
     assert above["inpainter/predictions_root"] == measured | {"raw/root_files"}
