@@ -86,6 +86,7 @@ def test_the_runs_of_the_demo_differ_in_the_encoder_only():
 
 
 def test_failed_simulation_stops_the_demo(monkeypatch, tmp_path):
+    monkeypatch.setenv("XEC_RUNS", str(Path("runs").absolute()))
     monkeypatch.chdir(tmp_path)
     Path("data").write_text("a file where a folder is needed")
     with pytest.raises(DataError, match="toy events could not be made"):

@@ -18,27 +18,35 @@ PACKAGE = Path(xec_pipeline.units.__file__).parent
 PROBE = Path(__file__).parent / "fake_chain.py"
 RUNS = "preset: demo\ndata: {train_path: toy/train, val_path: toy/val, test_path: toy/test}\n"
 MAE = "data: {train_path: toy/train, val_path: toy/val}\n"
+INPAINTER = (
+    "preset: inpainter-demo\n"
+    "data: {train_path: toy/train, val_path: toy/val, test_path: toy/test}\n"
+    "mae: demo\nvalidation: {regressor: demo}\n"
+)
 DATASETS = ("toy.train", "toy.val", "toy.test")
+REGRESSORS = ("demo", "demo-scratch")
+TESTED = ("predictions_csv", "baselines_csv", "event_displays", "efficiency", "onnx")
+INPAINTED = ("predictions_root", "dead_study", "export")
+
+
+def regressor(*names: str, runs: tuple[str, ...] = REGRESSORS) -> set[str]:
+    return {f"regressor/{name}[{run}]" for name in names for run in runs}
+
+
+def inpainter(*names: str) -> set[str]:
+    return {f"inpainter/{name}[demo]" for name in names}
+
+
 ALL = {
     *(f"data/shards[{dataset}]" for dataset in DATASETS),
     "mae/encoder[demo]",
-    *(
-        f"regressor/{name}[{run}]"
-        for run in ("demo", "demo-scratch")
-        for name in (
-            "weights",
-            "predictions_csv",
-            "baselines_csv",
-            "resolution_pdf",
-            "resolution_table",
-            "onnx",
-        )
-    ),
+    *regressor("weights", "resolution_pdf", "resolution_table", *TESTED),
+    *inpainter("weights", "analysis", *INPAINTED),
 }
 
 
 class Copy:
-    """A working folder with a copy of the package, a registry of three runs, and an instance."""
+    """A working folder with a copy of the package, a registry of four runs, and an instance."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -54,6 +62,7 @@ class Copy:
         self.write("runs/mae/demo.yaml", MAE)
         self.write("runs/regressor/demo.yaml", f"{RUNS}mae: demo\n")
         self.write("runs/regressor/demo-scratch.yaml", RUNS)
+        self.write("runs/inpainter/demo.yaml", INPAINTER)
 
     def write(self, name: str, text: str) -> None:
         path = self.folder / name
@@ -109,7 +118,7 @@ def test_second_demo_does_nothing_and_drawing_code_concerns_figures_only(copy):
     copy.append("xec_pipeline/evaluation/plots/energy.py", "\n# a comment is no change\n")
     assert copy.demo() == (set(), set())
     copy.append("xec_pipeline/evaluation/plots/energy.py", "\nADDED = 1\n")
-    figures = {"regressor/resolution_pdf[demo]", "regressor/resolution_pdf[demo-scratch]"}
+    figures = regressor("resolution_pdf")
     assert copy.demo("look", "as_users_do") == (set(), figures)
     assert copy.demo() == (figures, set())
 
@@ -117,15 +126,11 @@ def test_second_demo_does_nothing_and_drawing_code_concerns_figures_only(copy):
 @pytest.mark.slow
 def test_changed_files_are_followed_only_as_far_as_content_changes(copy):
     copy.append("toy/test/MCGamma_000001.root", "more")
-    assert copy.demo()[0] == {"data/shards[toy.test]"}
+    # The mean light of each sensor is in the ROOT files alone.
+    assert copy.demo()[0] == {"data/shards[toy.test]", "inpainter/predictions_root[demo]"}
     copy.append("toy/test/MCGamma_000001.root", "and more")
     made, not_fresh = copy.demo(versions={"shards": "other"})
-    follow = {"predictions_csv", "baselines_csv", "onnx"}
-    assert made == {
-        "data/shards[toy.test]",
-        *(f"regressor/{name}[demo]" for name in follow),
-        *(f"regressor/{name}[demo-scratch]" for name in follow),
-    }
+    assert made == {"data/shards[toy.test]", *regressor(*TESTED), *inpainter(*INPAINTED)}
     assert not_fresh == set()
 
 
@@ -141,6 +146,7 @@ def test_changed_options_retrain_and_a_comment_does_not(copy):
     assert "regressor/resolution_pdf[demo]" not in made
     assert not any(name.startswith(("data/", "mae/")) for name in made)
     assert not any("scratch" in name for name in made)
+    assert made & inpainter("weights", "analysis", *INPAINTED) == inpainter("dead_study")
 
 
 @pytest.mark.slow
@@ -152,9 +158,8 @@ def test_regressor_follows_the_encoder_it_names_only_if_its_weights_change(copy)
     made, not_fresh = copy.demo(versions={"train_mae": "other"})
     assert made == {
         "mae/encoder[demo]",
-        "regressor/weights[demo]",
-        "regressor/predictions_csv[demo]",
-        "regressor/onnx[demo]",
+        *regressor("weights", "predictions_csv", "event_displays", "onnx", runs=("demo",)),
+        *inpainter("weights", *INPAINTED),
     }
     assert not_fresh == set()
 

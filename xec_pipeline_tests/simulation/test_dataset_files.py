@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,7 +128,9 @@ class Doubled:
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_reconstruction_fills_its_branches_and_is_recorded(tmp_path, jobs):
+def test_a_reconstruction_fills_its_branches_and_is_recorded(tmp_path, monkeypatch, jobs):
+    # Where it is not started as `python -m pytest`, other processes would not find this module.
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])
     config = simulation_config("meg2", SMALL)
     paths = simulate_dataset(config, tmp_path, jobs=jobs, progress=False, reconstruction=Doubled())
     for path in paths:

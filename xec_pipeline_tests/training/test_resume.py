@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from xec_pipeline.config.file_names import finished_file
 from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.errors import CheckpointError, ConfigError, OutputError
 from xec_pipeline.training import loop
@@ -295,8 +296,11 @@ class TestStart:
 
     def test_a_complete_training_is_begun_again_only_with_overwrite(self, tmp_path: Path):
         run = self.saved(tmp_path, epoch=3)
-        found = choose_start(run, "regressor", DATA, auto_resume=True)
-        assert found is not None
+        assert choose_start(run, "regressor", DATA, auto_resume=True) is not None
+        found = choose_start(run, "regressor", DATA, auto_resume=True, overwrite=True)
+        assert found is not None, "nobody has been told that it is complete"
+        (run.run_dir / finished_file("regressor")).touch()
+        assert choose_start(run, "regressor", DATA, auto_resume=True) is not None
         assert choose_start(run, "regressor", DATA, auto_resume=True, overwrite=True) is None
 
     def test_nothing_left_to_train_is_an_error_if_asked_for(self, tmp_path: Path):
