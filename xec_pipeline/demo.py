@@ -80,6 +80,8 @@ _JOBS: Final[Mapping[dg.AssetKey, str]] = {
     keys.DEAD_STUDY: "study_dead_sensors",
     keys.INPAINTER_EXPORT: "export_inpainter",
 }
+_OF_FIRST_RUN: Final = frozenset({keys.FIGURES, keys.DISPLAYS, keys.EFFICIENCY, keys.ONNX})
+"""What a run that is there to compare with can do without; the UI makes it on demand."""
 _OF_INPAINTERS: Final = frozenset(
     {keys.INPAINTER, keys.RECOVERED, keys.ANALYSIS, keys.DEAD_STUDY, keys.INPAINTER_EXPORT}
 )
@@ -163,6 +165,7 @@ def wanted_partitions(runs: Sequence[RegressorRun]) -> list[AssetPartition]:
     }
     partitions |= {key: list(INPAINTERS) for key in _OF_INPAINTERS}
     names = [run.name for run in runs]
+    partitions |= dict.fromkeys(_OF_FIRST_RUN, names[:1])
     return [(key, part) for key in _JOBS for part in partitions.get(key, names)]
 
 
