@@ -1,5 +1,6 @@
 """One net of the detector on matplotlib axes: sensors in colours, dead ones hatched, crosses."""
 
+import textwrap
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -41,6 +42,8 @@ _MARGIN_CM: Final = 2.0
 """A point this far beyond a face is still marked on it."""
 _FONT_PER_INCH: Final = 0.9
 """Size of the text of a net [points] per inch of its width."""
+_NOTE_LETTERS: Final = 80
+"""Letters of a line beside the colours, so that it ends within the net."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,8 +246,9 @@ def _draw_head(ax: Axes, content: NetContent, size: float) -> None:
     if content.scale is not None:
         _draw_bar(ax, content, content.scale, size)
         notes.insert(0, content.scale.note)
+    lines = [line for note in notes for line in textwrap.wrap(note, _NOTE_LETTERS)]
     ax.text(
-        corner.left, corner.bottom + 15.0, "\n".join(notes), ha="left", va="top",
+        corner.left, corner.bottom + 15.0, "\n".join(lines), ha="left", va="top",
         fontsize=0.85 * size, color=GREY, linespacing=1.35,
     )  # fmt: skip
 
