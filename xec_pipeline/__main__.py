@@ -16,6 +16,7 @@ COMMANDS = (
     "train",
     "validate",
     "plots",
+    "scan-summary",
     "display",
     "analyze",
     "limits",

@@ -216,6 +216,12 @@ def tracking_uri(config: MlflowConfig) -> str:
     return uri if path is None else f"{_SQLITE}{path.absolute()}"
 
 
+def tracking_uri_exists(uri: str) -> bool:
+    """Tell whether a store is there; a server is taken to be. MLflow would make an empty one."""
+    path = _sqlite_path(uri)
+    return path is None or path.is_file()
+
+
 def flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a nested mapping as one level with dotted names."""
     flat: dict[str, Any] = {}

@@ -1,0 +1,83 @@
+"""Pages of a scan: losses of all its runs by epoch, and the runs in their order."""
+
+import math
+from pathlib import Path
+from typing import Final
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from xec_pipeline.evaluation.plots.style import GREY, ORANGE, house_style, save_pdf
+from xec_pipeline.evaluation.scan import TRAIN_LOSS, VAL_LOSS, Scan
+
+_MOST: Final = 20
+"""Runs that are drawn; the table has all."""
+
+
+def write_scan_pdf(scan: Scan, path: Path, *, is_toy: bool | None) -> None:
+    """Draw the pages.
+
+    Parameters
+    ----------
+    scan
+        What to draw.
+    path
+        The PDF.
+    is_toy
+        Whether the events come from the toy detector; None if that is not known.
+    """
+    with house_style():
+        figures = [_losses(scan), _order(scan)]
+        for number, figure in enumerate(figures, 1):
+            _head_and_foot(figure, scan, f"{number}/{len(figures)}", is_toy=is_toy)
+        save_pdf(figures, path, f"scan of {scan.experiment}")
+
+
+def _losses(scan: Scan) -> Figure:
+    figure = Figure(figsize=(9.0, 5.4))
+    ax = figure.add_axes((0.09, 0.13, 0.62, 0.76))
+    shown = scan.runs[:_MOST]
+    colours = mpl.colormaps["viridis"]([0.92 * i / max(len(shown) - 1, 1) for i in range(_MOST)])
+    for run, colour in zip(shown, colours, strict=False):
+        for metric, line in ((VAL_LOSS, "-"), (TRAIN_LOSS, "--")):
+            points = sorted(run.histories.get(metric, {}).items())
+            epochs, losses = [epoch for epoch, _ in points], [loss for _, loss in points]
+            label = run.name if metric == VAL_LOSS else None
+            ax.plot(epochs, losses, line, color=colour, marker=".", label=label)
+    ax.set_yscale("log")
+    ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_ylabel("loss")
+    ax.set_title("solid: validation, dashed: training")
+    if shown:
+        ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), fontsize=7)
+    return figure
+
+
+def _order(scan: Scan) -> Figure:
+    shown = [run for run in scan.runs[:_MOST] if math.isfinite(run.at_best(scan.metric))]
+    figure = Figure(figsize=(9.0, 1.8 + 0.28 * max(len(shown), 4)))
+    ax = figure.add_axes((0.28, 0.2, 0.66, 0.64))
+    values = [run.at_best(scan.metric) for run in shown]
+    ax.plot(values, range(len(shown)), "o")
+    ax.set_yticks(range(len(shown)), [f"{run.name}, epoch {run.best_epoch}" for run in shown])
+    ax.set_ylim(len(shown) - 0.5, -0.5)
+    ax.set_xlabel(f"{scan.metric}{f' [{scan.unit}]' if scan.unit else ''}")
+    ax.set_title("on the validation events, without uncertainties")
+    return figure
+
+
+def _head_and_foot(figure: Figure, scan: Scan, position: str, *, is_toy: bool | None) -> None:
+    height = figure.get_figheight()
+    foot = f"experiment {scan.experiment}   ·   {len(scan.runs)} runs, {_MOST} at most drawn"
+    if is_toy is None:
+        foot += "   ·   events not at hand: not known whether of the toy detector"
+    figure.suptitle(f"Runs of {scan.experiment}", y=1 - 0.1 / height, fontsize=12, weight="bold")
+    figure.text(0.012, 0.12 / height, foot, fontsize=7, color=GREY)
+    figure.text(0.988, 0.12 / height, position, fontsize=7, color=GREY, ha="right")
+    if is_toy:
+        figure.text(
+            0.988, 1 - 0.25 / height, "toy detector", ha="right", fontsize=9, color=ORANGE,
+            fontweight="bold",
+        )  # fmt: skip
