@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from xec_pipeline.evaluation.flags import add_arguments
 
@@ -20,7 +21,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "plots",
         help="draw resolution figures from prediction tables",
         description="Draw the resolution figures of a run from its predictions_*.csv, each with a "
-        "JSON file of the numbers drawn. Nothing is predicted again.",
+        "JSON file of the numbers drawn, and plots_manifest_<run>.json with the hashes of what "
+        "was read. Nothing is predicted again.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -45,19 +47,24 @@ def run(args: argparse.Namespace) -> int:
 
 def _draw(args: argparse.Namespace, run_name: str, csv_suffix: str) -> int:
     from xec_pipeline.errors import DataError
+    from xec_pipeline.evaluation.manifest import source_tables, write_manifest
     from xec_pipeline.evaluation.report import write_resolution_figures
 
     out_dir, suffix = args.output_dir or args.run_dir, csv_suffix + args.suffix
-    failed = 0
+    figures: dict[str, Path] = {}
+    failed: dict[str, str] = {}
     # One by one: a bad table of one task does not keep the others from being drawn.
     for tasks in [[task] for task in args.tasks] if args.tasks else [None]:
         try:
-            made = write_resolution_figures(
+            figures |= write_resolution_figures(
                 args.run_dir, run_name, tasks, out_dir, suffix, csv_suffix=csv_suffix
             )
         except DataError as error:
             sys.stderr.write(f"xec plots: {error}\n")
-            failed += 1
-        else:
-            sys.stdout.writelines(f"{path}\n" for path in made.values())
+            failed |= {task: str(error) for task in tasks or ("all",)}
+    sys.stdout.writelines(f"{path}\n" for path in figures.values())
+    if figures:
+        sources = source_tables(args.run_dir, run_name, csv_suffix)
+        path = out_dir / f"plots_manifest_{run_name}{suffix}.json"
+        sys.stdout.write(f"{write_manifest(path, sources, figures, failed)}\n")
     return 1 if failed else 0

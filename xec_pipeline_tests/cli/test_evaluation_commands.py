@@ -1,8 +1,12 @@
+import json
+import shutil
+
 import pytest
 
 from xec_pipeline.__main__ import main
 from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.tables import find_run_name, write_prediction_csvs
+from xec_pipeline.versioning import content_hash
 from xec_pipeline_tests.evaluation.synthetic import prediction_table
 from xec_pipeline_tests.training.tiny import fit, tiny_run
 
@@ -25,6 +29,27 @@ def test_plots_fails_if_one_requested_task_fails_and_draws_the_others(tmp_path, 
     assert main(arguments) == 1
     assert (tmp_path / "resolution_energy_demo.pdf").is_file()
     assert "predictions_timing_demo.csv: no such file" in capsys.readouterr().err
+    manifest = json.loads((tmp_path / "plots_manifest_demo.json").read_text())
+    assert "predictions_timing_demo.csv" in manifest["failed"]["timing"]
+
+
+def test_the_same_tables_elsewhere_give_the_same_numbers_and_manifest(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    table = prediction_table(60)
+    write_prediction_csvs(table, first, "demo", tasks=["energy", "timing"])
+    second.mkdir()
+    for path in first.glob("predictions_*_demo.csv"):
+        shutil.copy(path, second)
+    for folder in (first, second):
+        assert main(["plots", str(folder)]) == 0
+    for name in ("resolution_energy_demo", "resolution_timing_demo", "plots_manifest_demo"):
+        drawn = [(folder / f"{name}.json").read_bytes() for folder in (first, second)]
+        assert drawn[0] == drawn[1]
+    manifest = json.loads((first / "plots_manifest_demo.json").read_text())
+    hashes = manifest["sources"]["predictions_energy_demo.csv"]
+    assert hashes == {"content_hash": content_hash(first / "predictions_energy_demo.csv")}
+    assert manifest["figures"]["timing"]["pdf"] == "resolution_timing_demo.pdf"
+    assert manifest["failed"] == {}
 
 
 def test_plots_of_a_best_epoch(tmp_path):
