@@ -111,7 +111,7 @@ class TokenAttention(nn.Module):
         """Return what the hidden sensors learn from the tokens, (B, M, width)."""
         kinds = self.latent_face_proj(self.face_embedding(self.token_face_ids))
         latents_BTC = self.latent_proj(tokens_BTD) + kinds
-        query = _heads(self.query_proj_global(codes_SP)[places.ids])
+        query = _heads(F.embedding(places.ids, self.query_proj_global(codes_SP)))
         key, value = _heads(self.k_proj(latents_BTC)), _heads(self.v_proj(latents_BTC))
         mixed = F.scaled_dot_product_attention(query, key, value)
         found_BMC: torch.Tensor = self.global_out_proj(mixed.transpose(1, 2).flatten(2))
@@ -158,19 +158,23 @@ class CrossAttentionHead(TokenAttention):
 
         A neighbour's vector W x + P has a part P that only depends on which sensor it is, and so
         its weight exp(q (W x + P)) follows from a table over pairs of neighbours.
+
+        Rows are looked up with `embedding`: the gradient of an index adds up in an order that
+        depends on the threads, and a training would not end twice with the same weights.
         """
         weight = self.neighbor_proj.weight
         own, places_part = weight[:, :N_INPUTS], weight[:, N_INPUTS:]
         fixed_SC = F.linear(codes_SP, places_part, self.neighbor_proj.bias)
         query_SC = self.query_proj_local(codes_SP) / fixed_SC.shape[1] ** 0.5
-        fixed_SK = torch.einsum("sc,skc->sk", query_SC, fixed_SC[self.knn_indices])
+        fixed_SK = torch.einsum("sc,skc->sk", query_SC, F.embedding(self.knn_indices, fixed_SC))
         slope_SX = query_SC @ own
         ids_BM, nearest_BMK = places.ids, self.knn_indices[places.ids]
         values_BMKX = picked(events.values, nearest_BMK)
-        logits = fixed_SK[ids_BM] + (values_BMKX * slope_SX[ids_BM][:, :, None]).sum(dim=3)
+        slope_BMX = F.embedding(ids_BM, slope_SX)
+        logits = F.embedding(ids_BM, fixed_SK) + (values_BMKX * slope_BMX[:, :, None]).sum(dim=3)
         weights = visible_softmax(logits, ~picked(events.is_blind, nearest_BMK))[..., None]
         mean_values = (weights * values_BMKX).sum(dim=2)
-        mean_fixed = (weights * fixed_SC[nearest_BMK]).sum(dim=2)
+        mean_fixed = (weights * F.embedding(nearest_BMK, fixed_SC)).sum(dim=2)
         has_any = (weights > 0).any(dim=2)
         return torch.where(has_any, F.linear(mean_values, own) + mean_fixed, self.no_neighbour)
 

@@ -117,7 +117,10 @@ class LightShape(nn.Module):
         """
         position_BPX, share_BP = self._points(tokens_BTD, light)
         squared_BPS, height_BPS = self._distances(position_BPX)
-        size_S, area_S = self.size()[self.face_ids], self.area()[self.face_ids]
+        size_area_SX = nn.functional.embedding(
+            self.face_ids, torch.stack((self.size(), self.area()), dim=1)
+        )
+        size_S, area_S = size_area_SX.unbind(dim=1)
         diffuse, diffuse_cm = self.diffuse().unbind()
         inverse_BPS = torch.rsqrt(squared_BPS + size_S.square())
         seen_BPS = height_BPS * inverse_BPS * inverse_BPS * inverse_BPS

@@ -111,9 +111,9 @@ class RelativeHead(TokenAttention):
         fixed_SP = torch.cat((self.offsets.flatten(1), codes_SP), dim=1)
         tokens_BMC = self.from_tokens(tokens_BTD, codes_SP, places)
         x = self.neighbor_proj(seen.features) + self.token_proj(tokens_BMC)
-        x = nn.functional.gelu(x + self.place_proj(fixed_SP)[places.ids])
+        x = nn.functional.gelu(x + nn.functional.embedding(places.ids, self.place_proj(fixed_SP)))
         delta_BMC = last_in_full(self.pred_mlp, x)
-        kernel_BMK = self.kernel(fixed_SP)[places.ids]
+        kernel_BMK = nn.functional.embedding(places.ids, self.kernel(fixed_SP))
         with torch.autocast(tokens_BTD.device.type, enabled=False):
             linear_BM = (kernel_BMK.to(delta_BMC) * seen.ratio).sum(dim=2)
             predicted = self._normalized(delta_BMC, linear_BM, seen)
@@ -140,7 +140,7 @@ class RelativeHead(TokenAttention):
         # Photons per share: around the sensor, or else of its face or of the detector.
         on_face = self._face_ratios(light.npho, shape.share * light.alive, ids)
         weights = self.closeness[ids] * alive
-        prior = self.prior()[self.face_ids[ids]]
+        prior = nn.functional.embedding(self.face_ids[ids], self.prior()[:, None])[..., 0]
         per_share = ((weights * npho).sum(dim=2) + prior) / (
             (weights * share_nearby).sum(dim=2) + prior / on_face.clamp_min(_TINY)
         )

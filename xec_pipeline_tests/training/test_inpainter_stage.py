@@ -168,6 +168,32 @@ def test_every_weight_has_a_gradient_though_faces_hide_nothing(
     assert not [key for key, grad in grads.items() if grad is None or not (grad == 0).all()]
 
 
+@pytest.mark.parametrize("name", HEADS)
+def test_gradients_do_not_depend_on_which_thread_was_first(
+    name: str, tiny_shards: ShardSet, tmp_path: Path
+):
+    """The gradient of an index into a table does, if the table is long enough."""
+    stage = stage_of(tiny_inpainter_run(tmp_path, model=HEADS[name]), tiny_shards)
+    stage.model.eval()
+    batch = next(stage.batches(1, 0))
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(max(2, n_threads))
+    found = []
+    try:
+        for _ in range(8):
+            stage.model.zero_grad()
+            stage.event_losses(stage.model, batch).sum().backward()
+            grads = [weight.grad for weight in stage.model.parameters()]
+            found.append([grad.clone() for grad in grads if grad is not None])
+    finally:
+        torch.set_num_threads(n_threads)
+    assert all(
+        torch.equal(one, other)
+        for again in found[1:]
+        for one, other in zip(found[0], again, strict=True)
+    )
+
+
 @pytest.mark.parametrize("n_steps", [3, 5])
 def test_stopping_and_going_on_is_like_never_having_stopped(
     tiny_shards: ShardSet, tmp_path: Path, n_steps: int
