@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
+from xec_pipeline.evaluation.gaussian_core import gaussian_core
 from xec_pipeline.evaluation.resolution import (
     containment_68,
-    gaussian_core,
     half_width_68,
     mean_bias,
     median_bias,

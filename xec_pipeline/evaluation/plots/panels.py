@@ -88,6 +88,8 @@ class ScatterPanel:
     predicted: Values
     counted: str = "events"
     """What a point is."""
+    bins: int | None = None
+    """Along each axis; None lets the number of events decide."""
 
     def draw(self, ax: Axes) -> None:
         """Draw the histogram with a colour bar."""
@@ -127,7 +129,7 @@ class ScatterPanel:
 
     def _histogram(self) -> tuple[Values, Values]:
         low, high = self._range()
-        n_bins = int(np.clip(np.sqrt(len(self.true)), 20, 100))
+        n_bins = self.bins or int(np.clip(np.sqrt(len(self.true)), 20, 100))
         contents, edges, _ = np.histogram2d(
             self.true, self.predicted, n_bins, ((low, high), (low, high))
         )

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from matplotlib.axes import Axes
 
+from xec_pipeline.evaluation.gaussian_core import CORE, MIN_FOR_CORE_FIT
 from xec_pipeline.evaluation.plots.panels import draw_note
 from xec_pipeline.evaluation.plots.style import BLUE, GREY, LIGHT_GREY, RED
 from xec_pipeline.evaluation.profiles import MIN_EVENTS, Profile
@@ -30,6 +31,17 @@ class Series:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BinnedValues:
+    """What the bins of a profile hold."""
+
+    values: tuple[Values, ...]
+    """The values of each bin."""
+    label: str
+    """Of an axis along them."""
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProfilePanel:
     """Profiles with their uncertainties over the numbers of events per bin."""
 
@@ -46,6 +58,8 @@ class ProfilePanel:
     """Text at the top of the panel."""
     fit: Mapping[str, Any] = field(default_factory=dict)
     """Numbers of the curve for the JSON."""
+    binned: BinnedValues | None = None
+    """Of the first series, to draw the distribution in every bin."""
 
     def draw(self, ax: Axes) -> None:
         """Draw markers with error bars, the curve, and grey steps for the events per bin."""
@@ -65,7 +79,7 @@ class ProfilePanel:
         if self._n_labels():
             ax.legend(loc="upper right")
         if not any(series.profile.is_drawn.any() for series in self.series):
-            draw_note(ax, f"no bin holds {MIN_EVENTS} events")
+            draw_note(ax, self._nothing())
 
     def numbers(self) -> dict[str, Any]:
         """Return the profiles, and the fit if there is one."""
@@ -95,6 +109,10 @@ class ProfilePanel:
         # Widths begin at zero, and the counts stay below the lowest point.
         top = high / (1 - head)
         return 0.0, top, float(np.clip(0.85 * low / top, 0.1, _COUNT_SHARE))
+
+    def _nothing(self) -> str:
+        fewest = MIN_FOR_CORE_FIT if self.series[0].profile.estimator in CORE else MIN_EVENTS
+        return f"no bin holds {fewest} events"
 
     def _n_labels(self) -> int:
         return sum(bool(series.label) for series in self.series)
