@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import least_squares
+from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
 from xec_pipeline.evaluation.resolution import (
     Estimate,
     Values,
+    centre_and_width,
     finite,
-    half_width_68,
-    median_bias,
     unknown,
 )
 
@@ -23,7 +21,9 @@ _MEAN: Final = "Gaussian core mean"
 _SIGMA: Final = "Gaussian core sigma"
 CORE: Final = (_MEAN, _SIGMA)
 """Names of the estimators of a fit."""
-_LARGEST_LOG: Final = 5.0
+_MAX_STEPS: Final = 50
+_SMALLEST_STEP: Final = 1e-6
+_LARGEST_LOG: Final = 3.0
 """Of the fitted over the start width; farther away there was no peak to fit."""
 
 
@@ -71,32 +71,30 @@ def gaussian_core(residual: ArrayLike, *, half_widths: float = 2.0) -> CoreFit:
 
     Notes
     -----
-    Least squares on the bin contents of a histogram over the range, against the Gaussian's integral
-    in each bin. The weights are the expected contents of a first fit, because weights from observed
-    contents pull the fit below the data.
+    Maximum likelihood of Poisson contents of a histogram over the range, against the Gaussian's
+    integral in each bin; chi2 is Pearson's. The uncertainties come from the expected information.
+    The range follows the events, which adds a few percent to them below 200 events, not included.
     """
     values = finite(residual)
     if len(values) < MIN_FOR_CORE_FIT:
         return _no_core_fit(len(values), f"fewer than {MIN_FOR_CORE_FIT} events")
-    centre, width = median_bias(values).value, half_width_68(values).value
-    # Equal numbers that went through float32 or text differ in their last digits.
-    if width <= 1e-12 * abs(centre) or not width > 0:
+    centre, width = centre_and_width(values)
+    if not width > 0:
         return _no_core_fit(len(values), "no width")
     n_bins = int(np.clip(len(values) / 25, 8, 50))
     # In units of the half width, so that the fit sees numbers of order one.
     scaled = (values - centre) / width
     contents, edges = np.histogram(scaled, n_bins, (-half_widths, half_widths))
-    try:
-        fitted, covariance, expected = _fit_twice(edges, contents)
-    except (RuntimeError, ValueError, np.linalg.LinAlgError) as error:
-        return _no_core_fit(len(values), f"fit failed: {error}")
+    fitted, covariance, is_found = _most_likely(edges, contents.astype(np.float64))
+    if not is_found:
+        return _no_core_fit(len(values), "the fit did not converge")
     mean_error, log_error = np.sqrt(np.diag(covariance))[:2]
-    sigma = width * math.exp(fitted[1])
+    sigma, expected = width * math.exp(fitted[1]), _expected(edges, fitted)
     n = int(contents.sum())
     return CoreFit(
         mean=_estimate(centre + width * fitted[0], width * mean_error, n, _MEAN),
         sigma=_estimate(sigma, sigma * log_error, n, _SIGMA),
-        chi2=float(((contents - expected) ** 2 / np.maximum(expected, 1.0)).sum()),
+        chi2=float(((contents - expected) ** 2 / expected).sum()),
         ndf=n_bins - 3,
         low=float(centre + width * edges[0]),
         high=float(centre + width * edges[-1]),
@@ -114,55 +112,45 @@ def core_mean(residual: ArrayLike) -> Estimate:
     return gaussian_core(residual).mean
 
 
-def _fit_twice(edges: Values, contents: NDArray[Any]) -> tuple[Values, Values, Values]:
-    """Return (mean, ln sigma, amplitude), their covariance, and the expected contents."""
-    fitted = np.array([0.0, 0.0, contents.sum()], dtype=np.float64)
-    covariance = np.eye(3)
-    expected = contents.astype(np.float64)
-    for _ in range(2):
-        fitted, covariance = _fit(edges, contents, fitted, np.sqrt(np.maximum(expected, 1.0)))
-        expected = _contents(edges, fitted)
-    return fitted, covariance, expected
+def _most_likely(edges: Values, contents: Values) -> tuple[Values, Values, bool]:
+    """Return (mean, ln sigma, amplitude), their covariance, and if the fit converged.
+
+    Fisher scoring: Newton's method with the expected instead of the observed second derivatives,
+    which is stable and ready after three steps as a rule.
+    """
+    fitted, information = np.array([0.0, 0.0, max(contents.sum(), 1.0)]), np.eye(3)
+    for _ in range(_MAX_STEPS):
+        expected, slopes = _expected(edges, fitted), _slopes(edges, fitted)
+        information = slopes.T @ (slopes / expected[:, None])
+        try:
+            step = np.linalg.solve(information, slopes.T @ (contents / expected - 1))
+        except np.linalg.LinAlgError:
+            break
+        fitted = fitted + np.clip(step, [-0.5, -0.5, -fitted[2] / 2], [0.5, 0.5, np.inf])
+        if abs(fitted[1]) > _LARGEST_LOG:
+            break
+        if np.abs(step[:2]).max() < _SMALLEST_STEP:
+            return fitted, np.linalg.inv(information), True
+    return fitted, information, False
 
 
-def _fit(
-    edges: Values, contents: NDArray[Any], start: Values, error: Values
-) -> tuple[Values, Values]:
-    found = least_squares(
-        lambda p: (_contents(edges, p) - contents) / error,
-        start,
-        jac=lambda p: _slopes(edges, p) / error[:, None],
-        method="lm",
-        x_scale=(1.0, 1.0, max(start[2], 1.0)),
-    )
-    if not found.success or not found.x[2] > 0 or abs(found.x[1]) > _LARGEST_LOG:
-        raise RuntimeError(found.message if not found.success else "no peak")
-    return found.x, np.linalg.inv(found.jac.T @ found.jac)
-
-
-def _contents(edges: Values, parameters: Values) -> Values:
-    below: Values = ndtr(_pull(edges, parameters))
-    contents: Values = parameters[2] * np.diff(below)
-    return contents
+def _expected(edges: Values, parameters: Values) -> Values:
+    contents: Values = parameters[2] * np.diff(ndtr(_pull(edges, parameters)))
+    return np.maximum(contents, 1e-9)
 
 
 def _slopes(edges: Values, parameters: Values) -> Values:
     """Return the derivatives of the contents, shape (n_bins, 3)."""
     pull, amplitude = _pull(edges, parameters), parameters[2]
     density = np.exp(-0.5 * pull**2) / math.sqrt(2 * math.pi)
-    by_mean = -amplitude * np.diff(density) * _inverse_sigma(parameters)
+    by_mean = -amplitude * np.diff(density) * math.exp(-parameters[1])
     by_log_sigma = -amplitude * np.diff(density * pull)
     return np.stack([by_mean, by_log_sigma, np.diff(ndtr(pull))], axis=1)
 
 
 def _pull(edges: Values, parameters: Values) -> Values:
-    pull: Values = (edges - parameters[0]) * _inverse_sigma(parameters)
+    pull: Values = (edges - parameters[0]) * math.exp(-parameters[1])
     return pull
-
-
-def _inverse_sigma(parameters: Values) -> float:
-    # The minimizer may try any step before it turns back.
-    return math.exp(-min(max(parameters[1], -2 * _LARGEST_LOG), 2 * _LARGEST_LOG))
 
 
 def _estimate(value: float, error: float, n: int, estimator: str) -> Estimate:

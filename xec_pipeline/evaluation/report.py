@@ -132,10 +132,15 @@ def draw_task(
             "%s: %d events without finite truth or prediction left out", path.name, n_left_out
         )
     caption = Caption(run_name=meta.run_name, n_events=len(kept), n_left_out=n_left_out, meta=meta)
-    pages = _PAGES[task](kept, choice)
-    if choice.with_bin_histograms:
-        pages += bin_pages(pages)
-    write_pages(pages, caption, path, f"{task} resolution, run {meta.run_name}")
+    write_pages(
+        pages_of(task, kept, choice), caption, path, f"{task} resolution, run {meta.run_name}"
+    )
+
+
+def pages_of(task: str, table: PredictionTable, choice: Choice = DEFAULT) -> list[Page]:
+    """Return the pages of the figure of a task for its usable events."""
+    pages = _PAGES[task](table, choice)
+    return [*pages, *bin_pages(pages)] if choice.with_bin_histograms else pages
 
 
 def with_cross_truth(

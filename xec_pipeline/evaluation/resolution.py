@@ -1,8 +1,11 @@
 """Estimators of resolution and bias, each with a statistical uncertainty.
 
 All take residuals (predicted minus true) or distances as an array of shape (n_events,). Values that
-are not finite are left out and not counted. Too few events give NaN, never an exception. Quantiles
-interpolate linearly between order statistics.
+are not finite are left out and not counted. Too few events give NaN, never an exception.
+
+How often `value ± error` holds the truth was measured with Gaussian samples: 66 to 69 % from 100
+events on for all, but at 20 events 76 % for the half width, as the ranks of its quantiles are whole
+numbers, and 68 % for the containment.
 
 "68 %" in figures and tables is 68.27 %, the content of one Gaussian standard deviation, so that a
 half width is a sigma. The metrics of a training (`*_68pct`, `val_resolution_deg`, see
@@ -26,6 +29,10 @@ CENTRAL: Final = (_TAIL, 1 - _TAIL)
 """Levels of the quantiles at the ends of the central interval."""
 CONTAINMENT: Final = "68 % quantile of |residual|"
 SIGMA_EFF: Final = "shortest 68 % interval / 2"
+QUANTILE: Final = "median_unbiased"
+"""Between order statistics. The usual way makes widths too small, by 9 % for 20 events."""
+_SELECTION: Final = 1.6
+"""The shortest interval of n Gaussian numbers is too short by this times n^(-2/3), as measured."""
 _N_RESAMPLES: Final = 200
 _MIN_FOR_ERROR: Final = 5
 
@@ -91,8 +98,7 @@ def half_width_68(residual: ArrayLike) -> Estimate:
     name = "68 % half width"
     if len(values) < 2:
         return unknown(len(values), name)
-    low, high = np.quantile(values, CENTRAL)
-    low_error, high_error = _quantile_error(values, _TAIL), _quantile_error(values, 1 - _TAIL)
+    (low, high), (low_error, high_error) = _quantiles(values, CENTRAL)
     correlation = _TAIL / (1 - _TAIL)
     variance = low_error**2 + high_error**2 - 2 * correlation * low_error * high_error
     return Estimate(
@@ -113,12 +119,8 @@ def containment_68(residual: ArrayLike) -> Estimate:
     name = CONTAINMENT
     if not len(values):
         return unknown(0, name)
-    return Estimate(
-        value=float(np.quantile(values, COVERAGE)),
-        error=_quantile_error(values, COVERAGE),
-        n=len(values),
-        estimator=name,
-    )
+    (value,), (error,) = _quantiles(values, (COVERAGE,))
+    return Estimate(value=float(value), error=float(error), n=len(values), estimator=name)
 
 
 def median_bias(residual: ArrayLike) -> Estimate:
@@ -126,12 +128,8 @@ def median_bias(residual: ArrayLike) -> Estimate:
     values = np.sort(finite(residual))
     if not len(values):
         return unknown(0, "median")
-    return Estimate(
-        value=float(np.median(values)),
-        error=_quantile_error(values, 0.5),
-        n=len(values),
-        estimator="median",
-    )
+    (value,), (error,) = _quantiles(values, (0.5,))
+    return Estimate(value=float(value), error=float(error), n=len(values), estimator="median")
 
 
 def mean_bias(residual: ArrayLike) -> Estimate:
@@ -152,20 +150,33 @@ def sigma_eff(residual: ArrayLike, *, seed: int = 0) -> Estimate:
         Shape (n_events,).
     seed
         Of the bootstrap (200 resamples) that gives the uncertainty.
+
+    Notes
+    -----
+    The choice of the shortest interval makes it too short, which a bootstrap does not show: by 7 %
+    for 100 events, 2 % for 600. The uncertainty holds that in quadrature.
     """
     values = np.sort(finite(residual))
     n, name = len(values), SIGMA_EFF
     if n < 2:
         return unknown(n, name)
-    error = math.nan
+    value, error = float(_shortest_half_width(values[None])[0]), math.nan
     if n >= _MIN_FOR_ERROR:
         # Sorted ranks of sorted values: integers sort several times faster than the values would.
         kind = np.uint16 if n <= np.iinfo(np.uint16).max else np.int64
         ranks = np.random.default_rng(seed).integers(0, n, (_N_RESAMPLES, n), dtype=kind)
         ranks.sort(axis=1)
-        error = float(_shortest_half_width(values[ranks]).std(ddof=1))
-    value = float(_shortest_half_width(values[None])[0])
+        spread = float(_shortest_half_width(values[ranks]).std(ddof=1))
+        error = math.hypot(spread, _SELECTION * n ** (-2 / 3) * value)
     return Estimate(value=value, error=error, n=n, estimator=name)
+
+
+def centre_and_width(values: Values) -> tuple[float, float]:
+    """Return median and 68 % half width of finite values alone; the width 0 if it is rounding."""
+    low, centre, high = np.quantile(values, (CENTRAL[0], 0.5, CENTRAL[1]), method=QUANTILE)
+    width = float(high - low) / 2
+    # Equal numbers that went through float32 or text differ in their last digits.
+    return float(centre), width if width > 1e-12 * abs(centre) else 0.0
 
 
 def shortest_interval(residual: ArrayLike) -> tuple[float, float]:
@@ -178,15 +189,17 @@ def shortest_interval(residual: ArrayLike) -> tuple[float, float]:
     return float(values[first]), float(values[first + inside])
 
 
-def _quantile_error(values: Values, fraction: float) -> float:
-    """Return half the distance between the values one binomial deviation around the quantile."""
-    n = len(values)
-    if n < _MIN_FOR_ERROR:
-        return math.nan
-    shift = math.sqrt(fraction * (1 - fraction) / n)
-    around = np.clip([fraction - shift, fraction + shift], 0, 1)
-    low, high = np.quantile(values, around)
-    return float(high - low) / 2
+def _quantiles(values: Values, fractions: tuple[float, ...]) -> tuple[Values, Values]:
+    """Return quantiles and their uncertainties; shapes (n_fractions,).
+
+    The uncertainty is half the distance between the values one binomial deviation of the rank below
+    and above; NaN for fewer than five values.
+    """
+    n, levels = len(values), np.array(fractions)
+    shift = np.sqrt(levels * (1 - levels) / n)
+    wanted = np.clip(np.stack([levels, levels - shift, levels + shift]), 0, 1)
+    found, low, high = np.quantile(values, wanted, method=QUANTILE)
+    return found, (high - low) / 2 if n >= _MIN_FOR_ERROR else np.full(len(levels), np.nan)
 
 
 def _shortest_half_width(values: Values) -> Values:

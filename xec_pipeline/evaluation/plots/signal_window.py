@@ -28,10 +28,11 @@ from xec_pipeline.evaluation.text import with_error
 from xec_pipeline.units import SIGNAL_ENERGY_MEV
 
 _NOTES: Final = (
-    "core: Gaussian fitted within ±2 half widths of the median; tails are counted from its mean.   "
-    "FWHM: of a kernel density, not of the fit.\n"
-    "± is one standard deviation: of the mean, by order statistics (median, half width), of the "
-    "fit, by bootstrap (FWHM), binomial with that of the limit (tails)."
+    f"E [%] is relative to {SIGNAL_ENERGY_MEV:g} MeV. Core: Gaussian fitted within ±2 half widths "
+    "of the median;\n"
+    "tails are counted from its mean. FWHM: of a kernel density, not of the fit.\n"
+    "± is one standard deviation: of the mean; by order statistics (median, half width);\n"
+    "of the fit; by bootstrap (FWHM); binomial, with the limit's own (tails)."
 )
 
 
@@ -107,7 +108,7 @@ def _table(residuals: Sequence[Residual], shapes: Sequence[Shape], n_events: int
     for one in residuals:
         if one.conventional is not None and np.isfinite(one.conventional).any():
             beside = replace(one, values=one.conventional)
-            name = f"{CONVENTIONAL} {one.symbol}"
+            name = f"{CONVENTIONAL}\n{one.symbol}"
             columns.append(shape_of(beside.values, name, one.unit))
             columns += [_relative(beside, name)] if one.unit == "MeV" else []
     content: dict[str, Any] = {
@@ -115,11 +116,13 @@ def _table(residuals: Sequence[Residual], shapes: Sequence[Shape], n_events: int
         "signal_energy_mev": SIGNAL_ENERGY_MEV,
         "n": n_events,
     }
-    content |= {f"{one.name} [{one.unit}]": one.numbers() for one in columns}
+    headings = [f"{one.name} [{one.unit}]" for one in columns]
+    named = zip(headings, columns, strict=True)
+    content |= {heading.replace("\n", " "): one.numbers() for heading, one in named}
     return TablePanel(
         key="signal_window",
         title="",
-        columns=tuple(f"{one.name} [{one.unit}]" for one in columns),
+        columns=tuple(headings),
         rows=_rows(columns),
         notes=(*_NOTES.splitlines(), *_fit_notes(columns)),
         content=content,
@@ -127,7 +130,7 @@ def _table(residuals: Sequence[Residual], shapes: Sequence[Shape], n_events: int
 
 
 def _relative(residual: Residual, name: str) -> Shape:
-    return shape_of(100 * residual.values / SIGNAL_ENERGY_MEV, name, f"% of {SIGNAL_ENERGY_MEV:g}")
+    return shape_of(100 * residual.values / SIGNAL_ENERGY_MEV, name, "%")
 
 
 def _rows(columns: Sequence[Shape]) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -30,6 +30,8 @@ RC: Final[Mapping[str, Any]] = MappingProxyType(
         "axes.titlesize": 9,
         "axes.labelsize": 8.5,
         "axes.grid": True,
+        # The place is the same as the default finds, which measures all labels of the axes for it.
+        "axes.titley": 1.0,
         "axes.axisbelow": True,
         "grid.color": "#e9ecef",
         "grid.linewidth": 0.6,

@@ -28,12 +28,14 @@ class TablePanel:
         """Write the cells from the top, evenly."""
         ax.set_axis_off()
         ax.set_title(self.title)
-        step = 1.0 / (len(self.rows) + len(self.notes) + 1.5)
+        step = 1.0 / (len(self.rows) + len(self.notes) + 2.0)
         ends = self._ends()
-        top = 1 - step / 2
+        top = 1 - step
         for end, name in zip(ends, self.columns, strict=True):
-            ax.text(end, top, name, transform=ax.transAxes, ha="right", fontweight="bold")
-        ax.plot([0, 1], [top - step / 3] * 2, color=GREY, linewidth=0.7, transform=ax.transAxes)
+            ax.text(
+                end, top, name, transform=ax.transAxes, ha="right", va="bottom", fontweight="bold"
+            )
+        ax.plot([0, 1], [top - step / 4] * 2, color=GREY, linewidth=0.7, transform=ax.transAxes)
         for i, (label, cells) in enumerate(self.rows):
             y = top - step * (i + 1.1)
             ax.text(0.0, y, label, transform=ax.transAxes)
