@@ -60,7 +60,8 @@ def _draw(args: argparse.Namespace, run_name: str, csv_suffix: str) -> int:
     failed: dict[str, str] = {}
     # One by one: a bad table of one task does not keep the others from being drawn.
     wanted = args.tasks or predicted_tasks(args.run_dir, run_name, csv_suffix)
-    for tasks in [[task] for task in wanted] or [None]:
+    one_by_one: list[list[str] | None] = [[task] for task in wanted]
+    for tasks in one_by_one or [None]:
         try:
             figures |= write_resolution_figures(
                 args.run_dir,

@@ -130,7 +130,8 @@ def _most_likely(edges: Values, contents: Values) -> tuple[Values, Values, bool]
         if abs(fitted[1]) > _LARGEST_LOG:
             break
         if np.abs(step[:2]).max() < _SMALLEST_STEP:
-            return fitted, np.linalg.inv(information), True
+            covariance: Values = np.linalg.inv(information)
+            return fitted, covariance, True
     return fitted, information, False
 
 

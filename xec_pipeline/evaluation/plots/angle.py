@@ -130,7 +130,9 @@ def _mean_opening_panel(
 
 def _bias_page(table: PredictionTable, theta: Residual, phi: Residual, choice: Choice) -> Page:
     axes = ["theta", "phi", *(["energy"] if has_truth(table, "energy") else [])]
-    rows = [[bias_panel(table, one, axis, choice) for axis in axes] for one in (theta, phi)]
+    rows: list[list[Panel]] = [
+        [bias_panel(table, one, axis, choice) for axis in axes] for one in (theta, phi)
+    ]
     if len(axes) == 2:
         rows[0].append(missing_truth("E"))
     return Page(title="Angle bias", rows=tuple(tuple(row) for row in rows))

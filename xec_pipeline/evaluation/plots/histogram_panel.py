@@ -98,7 +98,7 @@ class HistogramPanel:
 
     def _text_share(self, ax: Axes) -> float:
         """Return the part of the height that the text takes."""
-        height = ax.get_position().height * ax.figure.get_figheight()
+        height = ax.bbox.height / ax.figure.dpi
         return min(0.07 + _LINE_INCH / height * len(self._text().splitlines()), 0.7)
 
     def _text(self) -> str:

@@ -80,7 +80,8 @@ def _selected(residual: Residual, inside: NDArray[np.bool_]) -> Residual:
 
 def _histogram(residual: Residual, shape: Shape, *, log_y: bool) -> HistogramPanel:
     low, high = residual_range(residual.values, half_widths=8 if log_y else 5)
-    core, marks = shape.core, ((0.0, GREY),)
+    core = shape.core
+    marks: tuple[tuple[float, str], ...] = ((0.0, GREY),)
     if not core.note:
         reach = TAIL_SIGMAS * core.sigma.value
         marks += ((core.mean.value - reach, RED), (core.mean.value + reach, RED))
