@@ -130,8 +130,7 @@ def _most_likely(edges: Values, contents: Values) -> tuple[Values, Values, bool]
         if abs(fitted[1]) > _LARGEST_LOG:
             break
         if np.abs(step[:2]).max() < _SMALLEST_STEP:
-            covariance: Values = np.linalg.inv(information)
-            return fitted, covariance, True
+            return fitted, np.asarray(np.linalg.inv(information), dtype=np.float64), True
     return fitted, information, False
 
 

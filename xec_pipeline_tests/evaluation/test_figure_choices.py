@@ -90,10 +90,10 @@ def test_signal_window_gives_what_was_injected(tmp_path, task):
     assert drawn["n"] == 4_000
     assert drawn["window_mev"] == [50, 55]
     shapes = {key: value for key, value in drawn.items() if isinstance(value, dict)}
-    units = {"energy": ["E [MeV]", "E [%]"], "timing": ["t [ps]"]}
+    units = {"energy": ["E [MeV]", "E [% of 52.83]"], "timing": ["t [ps]"]}
     assert list(shapes) == units.get(task, ["u [mm]", "v [mm]", "w [mm]"])
     relative = np.sqrt(0.1**2 / 52.83 + 0.012**2 + (0.3 / 52.83) ** 2)
-    expected = {"E [MeV]": relative * 52.83, "E [%]": 100 * relative}
+    expected = {"E [MeV]": relative * 52.83, "E [% of 52.83]": 100 * relative}
     names = [name for name in TASK_QUANTITIES[task] if name != "energy"]
     expected |= {
         key: WIDTHS[name] * FACTORS[name] for key, name in zip(shapes, names, strict=False)

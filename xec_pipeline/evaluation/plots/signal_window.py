@@ -28,9 +28,8 @@ from xec_pipeline.evaluation.text import with_error
 from xec_pipeline.units import SIGNAL_ENERGY_MEV
 
 _NOTES: Final = (
-    f"E [%] is relative to {SIGNAL_ENERGY_MEV:g} MeV. Core: Gaussian fitted within ±2 half widths "
-    "of the median;\n"
-    "tails are counted from its mean. FWHM: of a kernel density, not of the fit.\n"
+    "Core: Gaussian fitted within ±2 half widths of the median; tails are counted from its mean.\n"
+    "FWHM: of a kernel density, not of the fit. Tails are parts of the events.\n"
     "± is one standard deviation: of the mean; by order statistics (median, half width);\n"
     "of the fit; by bootstrap (FWHM); binomial, with the limit's own (tails)."
 )
@@ -131,7 +130,7 @@ def _table(residuals: Sequence[Residual], shapes: Sequence[Shape], n_events: int
 
 
 def _relative(residual: Residual, name: str) -> Shape:
-    return shape_of(100 * residual.values / SIGNAL_ENERGY_MEV, name, "%")
+    return shape_of(100 * residual.values / SIGNAL_ENERGY_MEV, name, f"% of {SIGNAL_ENERGY_MEV:g}")
 
 
 def _rows(columns: Sequence[Shape]) -> tuple[tuple[str, tuple[str, ...]], ...]:
