@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from xec_pipeline.evaluation.gaussian_core import CoreFit
 from xec_pipeline.evaluation.plots.style import BLUE, RED
@@ -93,6 +94,9 @@ class HistogramPanel:
             ax.set_ylim(0, max(highest, 1.0) / (1 - share))
             return
         ax.set_yscale("log")
+        # Every tick takes a while to draw; those of the default are eight between two decades.
+        ax.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+        ax.yaxis.set_minor_formatter(NullFormatter())
         decades = max(np.log10(max(highest, 1.0)), 0.5) + 0.3
         ax.set_ylim(0.5, 0.5 * 10 ** (decades / (1 - share)))
 
@@ -112,9 +116,11 @@ class HistogramPanel:
     def _core_text(self, core: CoreFit) -> str:
         if core.note:
             return f"no core fit: {core.note}"
-        mean = f"core mean: {estimate_text(core.mean, self.unit)}\n" if self.with_core_mean else ""
-        sigma = estimate_text(core.sigma, self.unit)
-        return f"{mean}core σ: {sigma}, χ²/ndf = {core.chi2:.0f}/{core.ndf}"
+        sigma = f"core σ: {estimate_text(core.sigma, self.unit)}"
+        quality = f"χ²/ndf = {core.chi2:.0f}/{core.ndf}"
+        if not self.with_core_mean:
+            return f"{sigma}, {quality}"
+        return f"core mean: {estimate_text(core.mean, self.unit)}\n{sigma}\n{quality}"
 
 
 def residual_range(values: Values, *, half_widths: float = 6.0) -> tuple[float, float]:

@@ -109,6 +109,7 @@ class ScatterPanel:
         )
         bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.03, 0.0, 0.04, 1.0)))
         bar.set_label(self.counted, labelpad=1)
+        bar.minorticks_off()
         ax.plot([low, high], [low, high], color=RED, linestyle="--", linewidth=0.9)
         ax.set_xlim(low, high)
         ax.set_ylim(low, high)
