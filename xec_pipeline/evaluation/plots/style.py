@@ -42,7 +42,8 @@ RC: Final[Mapping[str, Any]] = MappingProxyType(
         "lines.linewidth": 1.2,
         "axes.formatter.useoffset": False,
         "image.cmap": "viridis",
-        "pdf.fonttype": 42,
+        # Type 42 would run a font tool for every font of every file: a fifth of the time.
+        "pdf.fonttype": 3,
         "savefig.dpi": 150,
     }
 )
