@@ -60,6 +60,7 @@ AXES: Final[Mapping[str, Axis]] = MappingProxyType(
     }
 )
 POSITION: Final = ("u", "v", "w")
+_SIZES: Final = ("distance", "psi")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,12 @@ class Residual:
     """Of the conventional reconstruction for the same events, NaN where it has none."""
     sigma: Values | None = None
     """Uncertainty that the network predicts, if it does."""
+
+    @property
+    def label(self) -> str:
+        """Label of an axis along the values; distances and opening angles are no differences."""
+        difference = "" if self.name in _SIZES else "predicted - true "
+        return f"{difference}{self.symbol} [{self.unit}]"
 
 
 def residual_of(
@@ -182,7 +189,7 @@ def profile_panel(
         series=beside_conventional(own, x, residual, estimator),
         binned=BinnedValues(
             values=tuple(in_bins(x, residual.values, edges)),
-            label=f"predicted - true {residual.symbol} [{residual.unit}]",
+            label=residual.label,
             unit=residual.unit,
         ),
     )
