@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from xec_pipeline.evaluation.flags import add_arguments
@@ -11,6 +12,7 @@ examples
   all figures whose tables are there:        xec plots artifacts/demo
   two of them, elsewhere, other names:       xec plots artifacts/demo --tasks energy angle \\
                                                  --output_dir plots --suffix _v2
+  Gaussian fits in every bin, 30 bins:       xec plots artifacts/demo --estimator gaussian --bins 30
   those of the best epoch 7:                 xec plots artifacts/demo --epoch 7
   the comparison with the baselines:         xec plots artifacts/demo --table"""
 
@@ -48,16 +50,27 @@ def run(args: argparse.Namespace) -> int:
 def _draw(args: argparse.Namespace, run_name: str, csv_suffix: str) -> int:
     from xec_pipeline.errors import DataError
     from xec_pipeline.evaluation.manifest import source_tables, write_manifest
+    from xec_pipeline.evaluation.plots.choice import choice_of
     from xec_pipeline.evaluation.report import write_resolution_figures
+    from xec_pipeline.evaluation.tables import predicted_tasks
 
     out_dir, suffix = args.output_dir or args.run_dir, csv_suffix + args.suffix
+    choice = choice_of(args)
     figures: dict[str, Path] = {}
     failed: dict[str, str] = {}
     # One by one: a bad table of one task does not keep the others from being drawn.
-    for tasks in [[task] for task in args.tasks] if args.tasks else [None]:
+    wanted = args.tasks or predicted_tasks(args.run_dir, run_name, csv_suffix)
+    one_by_one: list[list[str] | None] = [[task] for task in wanted]
+    for tasks in one_by_one or [None]:
         try:
             figures |= write_resolution_figures(
-                args.run_dir, run_name, tasks, out_dir, suffix, csv_suffix=csv_suffix
+                args.run_dir,
+                run_name,
+                tasks,
+                out_dir,
+                suffix,
+                csv_suffix=csv_suffix,
+                choice=choice,
             )
         except DataError as error:
             sys.stderr.write(f"xec plots: {error}\n")
@@ -66,5 +79,5 @@ def _draw(args: argparse.Namespace, run_name: str, csv_suffix: str) -> int:
     if figures:
         sources = source_tables(args.run_dir, run_name, csv_suffix)
         path = out_dir / f"plots_manifest_{run_name}{suffix}.json"
-        sys.stdout.write(f"{write_manifest(path, sources, figures, failed)}\n")
+        sys.stdout.write(f"{write_manifest(path, sources, figures, failed, asdict(choice))}\n")
     return 1 if failed else 0

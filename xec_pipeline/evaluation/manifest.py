@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from xec_pipeline.evaluation.beside import CONVENTIONAL
 from xec_pipeline.evaluation.metadata import meta_path, write_json
@@ -27,7 +27,11 @@ def source_tables(run_dir: Path, run_name: str, csv_suffix: str = "") -> list[Pa
 
 
 def write_manifest(
-    path: Path, sources: Sequence[Path], figures: Mapping[str, Path], failed: Mapping[str, str]
+    path: Path,
+    sources: Sequence[Path],
+    figures: Mapping[str, Path],
+    failed: Mapping[str, str],
+    choice: Mapping[str, Any],
 ) -> Path:
     """Write which files with which content became which figures, and with which code.
 
@@ -41,6 +45,8 @@ def write_manifest(
         PDFs by task; the numbers of each stand in the JSON of the same name.
     failed
         Tasks that could not be drawn, and why.
+    choice
+        What was chosen about the figures.
     """
     content = {
         "sources": {source.name: {"content_hash": content_hash(source)} for source in sources},
@@ -49,6 +55,7 @@ def write_manifest(
             for task, figure in figures.items()
         },
         "failed": dict(failed),
+        "choice": dict(choice),
         "git_revision": git_revision(),
         "libraries": {name: version(name) for name in _LIBRARIES},
     }

@@ -49,10 +49,13 @@ class Profile:
         }
 
 
-def bin_edges(x: ArrayLike, *, max_bins: int = MAX_BINS) -> Values:
+def bin_edges(
+    x: ArrayLike, *, max_bins: int = MAX_BINS, events_per_bin: int = EVENTS_PER_BIN
+) -> Values:
     """Return equal-width edges over the range of `x`; one bin if `x` is constant or empty.
 
-    The number of bins falls below `max_bins` when there are fewer than 50 events for each.
+    The number of bins falls below `max_bins` when there are fewer than `events_per_bin` events for
+    each.
     """
     values = np.asarray(x, dtype=np.float64)
     if not len(values):
@@ -62,17 +65,19 @@ def bin_edges(x: ArrayLike, *, max_bins: int = MAX_BINS) -> Values:
     if high - low <= 1e-6 * max(abs(low), abs(high)):
         margin = max(0.01 * abs(low), 0.5)
         return np.array([low - margin, high + margin])
-    n_bins = int(np.clip(len(values) // EVENTS_PER_BIN, 1, max_bins))
+    n_bins = int(np.clip(len(values) // events_per_bin, 1, max_bins))
     return np.linspace(low, high, n_bins + 1)
 
 
-def depth_edges(w_cm: ArrayLike, *, max_bins: int = MAX_BINS) -> Values:
+def depth_edges(
+    w_cm: ArrayLike, *, max_bins: int = MAX_BINS, events_per_bin: int = EVENTS_PER_BIN
+) -> Values:
     """Return edges for the depth: bins of equal content, because its distribution falls steeply.
 
     Bins narrower than 2 % of the range are merged with the next.
     """
     values = np.asarray(w_cm, dtype=np.float64)
-    equal_width = bin_edges(values, max_bins=max_bins)
+    equal_width = bin_edges(values, max_bins=max_bins, events_per_bin=events_per_bin)
     if len(equal_width) < 4:
         return equal_width
     n_bins = len(equal_width) - 1
@@ -117,24 +122,25 @@ def binned_profile(
     is_usable = np.isfinite(x_all) & np.isfinite(y_all)
     x_kept, y_kept = x_all[is_usable], y_all[is_usable]
     chosen = bin_edges(x_kept) if edges is None else edges
-    n_bins = len(chosen) - 1
-    bin_of = bin_numbers(x_kept, chosen)
+    x_in, y_in = in_bins(x_kept, x_kept, chosen), in_bins(x_kept, y_kept, chosen)
     centres = (chosen[1:] + chosen[:-1]) / 2
-    means, values, errors = centres.copy(), np.full(n_bins, np.nan), np.full(n_bins, np.nan)
-    counts = np.zeros(n_bins, dtype=np.int64)
-    for i in range(n_bins):
-        inside = bin_of == i
-        counts[i] = inside.sum()
-        if counts[i]:
-            means[i] = x_kept[inside].mean()
-        if counts[i] >= max(min_events, 1):
-            estimate = estimator(y_kept[inside])
-            values[i], errors[i] = estimate.value, estimate.error
+    unknown = estimator(np.empty(0))
+    found = [estimator(part) if len(part) >= max(min_events, 1) else unknown for part in y_in]
     return Profile(
         edges=chosen,
-        x=means,
-        value=values,
-        error=errors,
-        n=counts,
-        estimator=estimator(np.empty(0)).estimator,
+        x=np.array([part.mean() if len(part) else centres[i] for i, part in enumerate(x_in)]),
+        value=np.array([one.value for one in found]),
+        error=np.array([one.error for one in found]),
+        n=np.array([len(part) for part in x_in], dtype=np.int64),
+        estimator=unknown.estimator,
     )
+
+
+def in_bins(x: ArrayLike, y: ArrayLike, edges: Values) -> list[Values]:
+    """Return the finite `y` of each bin of `x`, in their order; both of shape (n_events,)."""
+    values = np.asarray(y, dtype=np.float64)
+    bin_of = bin_numbers(np.asarray(x, dtype=np.float64), edges)
+    bin_of[~np.isfinite(values)] = -1
+    order = np.argsort(bin_of, kind="stable")
+    first = np.searchsorted(bin_of[order], np.arange(len(edges)))
+    return [values[order[first[i] : first[i + 1]]] for i in range(len(edges) - 1)]

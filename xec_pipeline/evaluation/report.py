@@ -8,9 +8,12 @@ from typing import Final
 
 import pandas as pd
 
+from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.beside import with_conventional
 from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta
 from xec_pipeline.evaluation.plots import angle, energy, position, timing
+from xec_pipeline.evaluation.plots.bin_histograms import bin_pages
+from xec_pipeline.evaluation.plots.choice import DEFAULT, Choice
 from xec_pipeline.evaluation.plots.pages import Page, write_pages
 from xec_pipeline.evaluation.plots.style import Caption
 from xec_pipeline.evaluation.residuals import usable
@@ -19,10 +22,12 @@ from xec_pipeline.evaluation.tables import (
     TEST_FOLDER,
     PredictionTable,
     predicted_tasks,
+    prediction_path,
+    read_prediction_csv,
     read_prediction_csvs,
 )
 
-_PAGES: Final[Mapping[str, Callable[[PredictionTable], list[Page]]]] = MappingProxyType(
+_PAGES: Final[Mapping[str, Callable[[PredictionTable, Choice], list[Page]]]] = MappingProxyType(
     {
         "angle": angle.pages,
         "energy": energy.pages,
@@ -48,6 +53,7 @@ def write_resolution_figures(
     suffix: str = "",
     *,
     csv_suffix: str = "",
+    choice: Choice = DEFAULT,
 ) -> dict[str, Path]:
     """Draw the resolution figures of a run from its CSVs; a JSON with the numbers beside each.
 
@@ -66,6 +72,8 @@ def write_resolution_figures(
         Put behind the run's name in the names of the figures.
     csv_suffix
         `_ep{N}` to draw the predictions of that epoch.
+    choice
+        How widths are estimated, and how finely events are divided.
 
     Returns
     -------
@@ -78,18 +86,24 @@ def write_resolution_figures(
         If a CSV is missing or lacks columns.
     """
     tables = read_prediction_csvs(run_dir, run_name, csv_suffix, tasks=tasks)
-    tables = with_conventional(with_cross_truth(tables), run_dir, run_name)
+    others = _further_tables(tables, run_dir, run_name, csv_suffix)
+    completed = with_cross_truth(tables, others.values())
+    tables = with_conventional(completed, run_dir, run_name)
     meta = read_meta(run_dir, run_name, csv_suffix)
     paths = {}
     for task, table in tables.items():
         path = figure_path(out_dir or run_dir, task, run_name, suffix)
-        draw_task(task, table, meta, path)
+        draw_task(task, table, meta, path, choice)
         paths[task] = path
     return paths
 
 
 def write_test_figures(
-    run_dir: Path | str, run_name: str, tasks: Iterable[str] | None = None, suffix: str = ""
+    run_dir: Path | str,
+    run_name: str,
+    tasks: Iterable[str] | None = None,
+    suffix: str = "",
+    choice: Choice = DEFAULT,
 ) -> dict[str, Path]:
     """Draw the figures of the test sample into its folder below that of the run.
 
@@ -102,10 +116,14 @@ def write_test_figures(
     folder = Path(run_dir) / TEST_FOLDER
     predicted = predicted_tasks(folder, run_name)
     drawn = [task for task in predicted if tasks is None or task in tasks]
-    return write_resolution_figures(folder, run_name, drawn, suffix=suffix) if drawn else {}
+    if not drawn:
+        return {}
+    return write_resolution_figures(folder, run_name, drawn, suffix=suffix, choice=choice)
 
 
-def draw_task(task: str, table: PredictionTable, meta: PredictionMeta, path: Path) -> None:
+def draw_task(
+    task: str, table: PredictionTable, meta: PredictionMeta, path: Path, choice: Choice = DEFAULT
+) -> None:
     """Draw the figure of one task and write its PDF and JSON."""
     kept = usable(table, task)
     n_left_out = len(table) - len(kept)
@@ -114,16 +132,27 @@ def draw_task(task: str, table: PredictionTable, meta: PredictionMeta, path: Pat
             "%s: %d events without finite truth or prediction left out", path.name, n_left_out
         )
     caption = Caption(run_name=meta.run_name, n_events=len(kept), n_left_out=n_left_out, meta=meta)
-    write_pages(_PAGES[task](kept), caption, path, f"{task} resolution, run {meta.run_name}")
+    write_pages(
+        pages_of(task, kept, choice), caption, path, f"{task} resolution, run {meta.run_name}"
+    )
 
 
-def with_cross_truth(tables: Mapping[str, PredictionTable]) -> dict[str, PredictionTable]:
-    """Return the tables with true energy and position taken over from one another.
+def pages_of(task: str, table: PredictionTable, choice: Choice = DEFAULT) -> list[Page]:
+    """Return the pages of the figure of a task for its usable events."""
+    pages = _PAGES[task](table, choice)
+    return [*pages, *bin_pages(pages)] if choice.with_bin_histograms else pages
+
+
+def with_cross_truth(
+    tables: Mapping[str, PredictionTable], others: Iterable[PredictionTable] = ()
+) -> dict[str, PredictionTable]:
+    """Return the tables with true energy and position taken over from one another and `others`.
 
     Tables of this program carry them already. Of others, columns are taken over by run and event,
     or by row where the tables have no such keys and are equally long.
     """
-    return {task: _completed(table, tables.values()) for task, table in tables.items()}
+    sources = [*tables.values(), *others]
+    return {task: _completed(table, sources) for task, table in tables.items()}
 
 
 def _completed(table: PredictionTable, others: Iterable[PredictionTable]) -> PredictionTable:
@@ -138,3 +167,21 @@ def _completed(table: PredictionTable, others: Iterable[PredictionTable]) -> Pre
         elif len(completed) == len(other) and not any(key in completed for key in KEYS):
             completed = pd.concat([completed, other[wanted]], axis=1)
     return completed
+
+
+def _further_tables(
+    tables: Mapping[str, PredictionTable], run_dir: Path | str, run_name: str, csv_suffix: str
+) -> dict[str, PredictionTable]:
+    """Return the tables of other tasks if some of `tables` lack truth that these may hold."""
+    if all(name in table for table in tables.values() for name in _CROSS_TRUTH):
+        return {}
+    found = {}
+    for task in predicted_tasks(run_dir, run_name, csv_suffix):
+        if task not in tables:
+            try:
+                found[task] = read_prediction_csv(
+                    prediction_path(run_dir, task, run_name, suffix=csv_suffix), task
+                )
+            except DataError as error:
+                _log.warning("no further truth from it: %s", error)
+    return found

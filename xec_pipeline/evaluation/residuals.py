@@ -53,8 +53,14 @@ def usable(table: PredictionTable, task: str) -> PredictionTable:
     return kept
 
 
+def is_in_signal_window(table: PredictionTable) -> NDArray[np.bool_]:
+    """Return True where the true energy is in the signal window, shape (n_events,)."""
+    energy, (low, high) = column(table, "true_energy"), SIGNAL_WINDOW_MEV
+    inside: NDArray[np.bool_] = (energy >= low) & (energy <= high)
+    return inside
+
+
 def in_signal_window(table: PredictionTable) -> PredictionTable:
     """Return the rows whose true energy is in the signal window."""
-    energy, (low, high) = column(table, "true_energy"), SIGNAL_WINDOW_MEV
-    kept: PredictionTable = table[(energy >= low) & (energy <= high)].reset_index(drop=True)
+    kept: PredictionTable = table[is_in_signal_window(table)].reset_index(drop=True)
     return kept

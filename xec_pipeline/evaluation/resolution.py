@@ -1,8 +1,11 @@
 """Estimators of resolution and bias, each with a statistical uncertainty.
 
 All take residuals (predicted minus true) or distances as an array of shape (n_events,). Values that
-are not finite are left out and not counted. Too few events give NaN, never an exception. Quantiles
-interpolate linearly between order statistics.
+are not finite are left out and not counted. Too few events give NaN, never an exception.
+
+How often `value ± error` holds the truth was measured with Gaussian samples: 66 to 69 % from 100
+events on for all, but at 20 events 76 % for the half width, as the ranks of its quantiles are whole
+numbers, and 68 % for the containment.
 
 "68 %" in figures and tables is 68.27 %, the content of one Gaussian standard deviation, so that a
 half width is a sigma. The metrics of a training (`*_68pct`, `val_resolution_deg`, see
@@ -16,17 +19,22 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import curve_fit
-from scipy.special import ndtr
 
 Values = NDArray[np.float64]
 
 COVERAGE: Final = 0.6827
 """Fraction of a Gaussian within one standard deviation."""
 _TAIL: Final = (1 - COVERAGE) / 2
+CENTRAL: Final = (_TAIL, 1 - _TAIL)
+"""Levels of the quantiles at the ends of the central interval."""
+CONTAINMENT: Final = "68 % quantile of |residual|"
+SIGMA_EFF: Final = "shortest 68 % interval / 2"
+QUANTILE: Final = "median_unbiased"
+"""Between order statistics. The usual way makes widths too small, by 9 % for 20 events."""
+_SELECTION: Final = 1.6
+"""The shortest interval of n Gaussian numbers is too short by this times n^(-2/3), as measured."""
 _N_RESAMPLES: Final = 200
 _MIN_FOR_ERROR: Final = 5
-_MIN_FOR_CORE_FIT: Final = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +97,8 @@ def half_width_68(residual: ArrayLike) -> Estimate:
     values = np.sort(finite(residual))
     name = "68 % half width"
     if len(values) < 2:
-        return _unknown(len(values), name)
-    low, high = np.quantile(values, (_TAIL, 1 - _TAIL))
-    low_error, high_error = _quantile_error(values, _TAIL), _quantile_error(values, 1 - _TAIL)
+        return unknown(len(values), name)
+    (low, high), (low_error, high_error) = _quantiles(values, CENTRAL)
     correlation = _TAIL / (1 - _TAIL)
     variance = low_error**2 + high_error**2 - 2 * correlation * low_error * high_error
     return Estimate(
@@ -109,35 +116,27 @@ def containment_68(residual: ArrayLike) -> Estimate:
     radius. The uncertainty comes from order statistics as in `half_width_68`.
     """
     values = np.sort(np.abs(finite(residual)))
-    name = "68 % quantile of |residual|"
+    name = CONTAINMENT
     if not len(values):
-        return _unknown(0, name)
-    return Estimate(
-        value=float(np.quantile(values, COVERAGE)),
-        error=_quantile_error(values, COVERAGE),
-        n=len(values),
-        estimator=name,
-    )
+        return unknown(0, name)
+    (value,), (error,) = _quantiles(values, (COVERAGE,))
+    return Estimate(value=float(value), error=float(error), n=len(values), estimator=name)
 
 
 def median_bias(residual: ArrayLike) -> Estimate:
     """Return the median residual; uncertainty from order statistics."""
     values = np.sort(finite(residual))
     if not len(values):
-        return _unknown(0, "median")
-    return Estimate(
-        value=float(np.median(values)),
-        error=_quantile_error(values, 0.5),
-        n=len(values),
-        estimator="median",
-    )
+        return unknown(0, "median")
+    (value,), (error,) = _quantiles(values, (0.5,))
+    return Estimate(value=float(value), error=float(error), n=len(values), estimator="median")
 
 
 def mean_bias(residual: ArrayLike) -> Estimate:
     """Return the mean and its standard error (sample standard deviation over sqrt(n))."""
     values = finite(residual)
     if not len(values):
-        return _unknown(0, "mean")
+        return unknown(0, "mean")
     error = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return Estimate(value=float(values.mean()), error=error, n=len(values), estimator="mean")
 
@@ -151,150 +150,71 @@ def sigma_eff(residual: ArrayLike, *, seed: int = 0) -> Estimate:
         Shape (n_events,).
     seed
         Of the bootstrap (200 resamples) that gives the uncertainty.
-    """
-    values = np.sort(finite(residual))
-    n, name = len(values), "shortest 68 % interval / 2"
-    if n < 2:
-        return _unknown(n, name)
-    error = math.nan
-    if n >= _MIN_FOR_ERROR:
-        ranks = np.random.default_rng(seed).integers(0, n, (_N_RESAMPLES, n))
-        resampled = np.sort(values[ranks], axis=1)
-        error = float(_shortest_half_width(resampled).std(ddof=1))
-    value = float(_shortest_half_width(values[None])[0])
-    return Estimate(value=value, error=error, n=n, estimator=name)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CoreFit:
-    """A Gaussian fitted to the centre of a residual distribution."""
-
-    mean: Estimate
-    sigma: Estimate
-    chi2: float
-    ndf: int
-    low: float
-    high: float
-    amplitude: float
-    """Events under the whole Gaussian."""
-    note: str = ""
-    """Why there is no fit, or empty."""
-
-    def density(self, x: ArrayLike) -> Values:
-        """Return the fitted events per unit of x."""
-        pull = (np.asarray(x, dtype=np.float64) - self.mean.value) / self.sigma.value
-        scale = self.amplitude / (self.sigma.value * math.sqrt(2 * math.pi))
-        density: Values = scale * np.exp(-0.5 * pull**2)
-        return density
-
-    def numbers(self) -> dict[str, Any]:
-        """Return the fit as a dictionary."""
-        return {
-            "mean": self.mean.numbers(),
-            "sigma": self.sigma.numbers(),
-            "chi2": self.chi2,
-            "ndf": self.ndf,
-            "range": [self.low, self.high],
-            "note": self.note,
-        }
-
-
-def gaussian_core(residual: ArrayLike, *, half_widths: float = 2.0) -> CoreFit:
-    """Fit a Gaussian within `half_widths` 68 % half widths of the median.
-
-    Returns
-    -------
-    CoreFit
-        With NaN and a note if there are fewer than 50 events, no width, or no convergence.
 
     Notes
     -----
-    Least squares on the bin contents of a histogram over the range, against the Gaussian's integral
-    in each bin. The weights are the expected contents of a first fit, because weights from observed
-    contents pull the fit below the data.
+    The choice of the shortest interval makes it too short, which a bootstrap does not show: by 7 %
+    for 100 events, 2 % for 600. The uncertainty holds that in quadrature.
     """
-    values = finite(residual)
-    centre, width = median_bias(values).value, half_width_68(values).value
-    if len(values) < _MIN_FOR_CORE_FIT:
-        return _no_core_fit(len(values), f"fewer than {_MIN_FOR_CORE_FIT} events")
-    if width <= 0:
-        return _no_core_fit(len(values), "no width")
-    reach = half_widths * width
-    n_bins = int(np.clip(len(values) / 25, 8, 50))
-    contents, edges = np.histogram(values, n_bins, (centre - reach, centre + reach))
-    try:
-        fitted, covariance, expected = _fit_twice(edges, contents, (centre, width, len(values)))
-    except (RuntimeError, ValueError) as error:
-        return _no_core_fit(len(values), f"fit failed: {error}")
-    errors = np.sqrt(np.diag(covariance))
-    chi2 = float(((contents - expected) ** 2 / np.maximum(expected, 1.0)).sum())
-    n = int(contents.sum())
-    return CoreFit(
-        mean=Estimate(value=fitted[0], error=errors[0], n=n, estimator="Gaussian core mean"),
-        sigma=Estimate(value=fitted[1], error=errors[1], n=n, estimator="Gaussian core sigma"),
-        chi2=chi2,
-        ndf=n_bins - 3,
-        low=float(edges[0]),
-        high=float(edges[-1]),
-        amplitude=fitted[2],
-    )
+    values = np.sort(finite(residual))
+    n, name = len(values), SIGMA_EFF
+    if n < 2:
+        return unknown(n, name)
+    value, error = float(_shortest_half_width(values[None])[0]), math.nan
+    if n >= _MIN_FOR_ERROR:
+        # Sorted ranks of sorted values: integers sort several times faster than the values would.
+        kind = np.uint16 if n <= np.iinfo(np.uint16).max else np.int64
+        ranks = np.random.default_rng(seed).integers(0, n, (_N_RESAMPLES, n), dtype=kind)
+        ranks.sort(axis=1)
+        spread = float(_shortest_half_width(values[ranks]).std(ddof=1))
+        error = math.hypot(spread, _SELECTION * n ** (-2 / 3) * value)
+    return Estimate(value=value, error=error, n=n, estimator=name)
 
 
-def _fit_twice(
-    edges: Values, contents: NDArray[Any], start: tuple[float, float, float]
-) -> tuple[list[float], Values, Values]:
-    def content(edge: Values, mean: float, sigma: float, amplitude: float) -> Values:
-        below: Values = ndtr((edge - mean) / sigma)
-        return amplitude * np.diff(below)
-
-    bounds = ([-np.inf, 1e-6 * start[1], 0], np.inf)
-    expected = np.maximum(contents.astype(np.float64), 1.0)
-    fitted, covariance = np.asarray(start, dtype=np.float64), np.eye(3)
-    for _ in range(2):
-        fitted, covariance = curve_fit(
-            content,
-            edges,
-            contents,
-            p0=fitted,
-            sigma=np.sqrt(np.maximum(expected, 1.0)),
-            absolute_sigma=True,
-            bounds=bounds,
-        )
-        expected = content(edges, *fitted)
-    return [float(value) for value in fitted], covariance, expected
+def centre_and_width(values: Values) -> tuple[float, float]:
+    """Return median and 68 % half width of finite values alone; the width 0 if it is rounding."""
+    low, centre, high = np.quantile(values, (CENTRAL[0], 0.5, CENTRAL[1]), method=QUANTILE)
+    width = float(high - low) / 2
+    # Equal numbers that went through float32 or text differ in their last digits.
+    return float(centre), width if width > 1e-12 * abs(centre) else 0.0
 
 
-def _no_core_fit(n: int, note: str) -> CoreFit:
-    return CoreFit(
-        mean=_unknown(n, "Gaussian core mean"),
-        sigma=_unknown(n, "Gaussian core sigma"),
-        chi2=math.nan,
-        ndf=0,
-        low=math.nan,
-        high=math.nan,
-        amplitude=math.nan,
-        note=note,
-    )
+def shortest_interval(residual: ArrayLike) -> tuple[float, float]:
+    """Return the ends of the interval of `sigma_eff`; NaN for fewer than two values."""
+    values = np.sort(finite(residual))
+    if len(values) < 2:
+        return math.nan, math.nan
+    inside = _n_inside(len(values))
+    first = int((values[inside:] - values[: len(values) - inside]).argmin())
+    return float(values[first]), float(values[first + inside])
 
 
-def _quantile_error(values: Values, fraction: float) -> float:
-    """Return half the distance between the values one binomial deviation around the quantile."""
-    n = len(values)
-    if n < _MIN_FOR_ERROR:
-        return math.nan
-    shift = math.sqrt(fraction * (1 - fraction) / n)
-    around = np.clip([fraction - shift, fraction + shift], 0, 1)
-    low, high = np.quantile(values, around)
-    return float(high - low) / 2
+def _quantiles(values: Values, fractions: tuple[float, ...]) -> tuple[Values, Values]:
+    """Return quantiles and their uncertainties; shapes (n_fractions,).
+
+    The uncertainty is half the distance between the values one binomial deviation of the rank below
+    and above; NaN for fewer than five values.
+    """
+    n, levels = len(values), np.array(fractions)
+    shift = np.sqrt(levels * (1 - levels) / n)
+    wanted = np.clip(np.stack([levels, levels - shift, levels + shift]), 0, 1)
+    found, low, high = np.quantile(values, wanted, method=QUANTILE)
+    return found, (high - low) / 2 if n >= _MIN_FOR_ERROR else np.full(len(levels), np.nan)
 
 
 def _shortest_half_width(values: Values) -> Values:
     """Return half of the shortest interval of each row of sorted values."""
     n = values.shape[1]
-    inside = max(math.ceil(COVERAGE * n) - 1, 1)
+    inside = _n_inside(n)
     half: Values = (values[:, inside:] - values[:, : n - inside]).min(axis=1) / 2
     return half
 
 
-def _unknown(n: int, estimator: str) -> Estimate:
+def _n_inside(n: int) -> int:
+    """Return how many ranks the ends of an interval with 68.27 % of `n` values are apart."""
+    return max(math.ceil(COVERAGE * n) - 1, 1)
+
+
+def unknown(n: int, estimator: str) -> Estimate:
+    """Return an estimate that `n` events do not allow."""
     return Estimate(value=math.nan, error=math.nan, n=n, estimator=estimator)

@@ -22,6 +22,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from xec_pipeline.atomic import replacing
+from xec_pipeline.data.schema import is_valid
 from xec_pipeline.data.targets import TARGETS
 from xec_pipeline.errors import CorruptFileError, DataError, NonFiniteDataError, did_you_mean
 
@@ -76,9 +77,11 @@ def prediction_path(
     return Path(run_dir) / f"{kind}_{task}_{run_name}{suffix}.csv"
 
 
-def predicted_tasks(folder: Path | str, run_name: str) -> list[str]:
+def predicted_tasks(folder: Path | str, run_name: str, suffix: str = "") -> list[str]:
     """Return the tasks whose predictions by the network stand in `folder`."""
-    paths = {task: prediction_path(folder, task, run_name) for task in TASK_QUANTITIES}
+    paths = {
+        task: prediction_path(folder, task, run_name, suffix=suffix) for task in TASK_QUANTITIES
+    }
     return [task for task, path in paths.items() if path.is_file()]
 
 
@@ -303,7 +306,11 @@ def _internal(frame: pd.DataFrame, column: str, path: Path) -> NDArray[Any]:
         )
     if column in KEYS:
         return series.to_numpy()
-    return series.to_numpy(dtype=np.float64) / _CSV_SCALE.get(_quantity_of(column), 1.0)
+    values = series.to_numpy(dtype=np.float64)
+    if column.startswith("true_"):
+        # Tables of other programs keep the marker 1e10 where there is no truth.
+        values = np.where(is_valid(values), values, np.nan)
+    return values / _CSV_SCALE.get(_quantity_of(column), 1.0)
 
 
 def _require_finite(table: PredictionTable, task: str, path: Path) -> None:

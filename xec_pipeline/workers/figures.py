@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from xec_pipeline.errors import XecError
 from xec_pipeline.evaluation.comparison import MODEL, ResolutionTable, write_resolution_table
 from xec_pipeline.evaluation.flags import add_arguments
+from xec_pipeline.evaluation.plots.choice import choice_of
 from xec_pipeline.evaluation.report import write_resolution_figures, write_test_figures
 from xec_pipeline.workers.outputs import files_version
 from xec_pipeline.workers.pipes import Report, open_report
@@ -46,14 +47,14 @@ def draw(args: argparse.Namespace, report: Report) -> None:
     Those of the test sample are drawn into its folder if it has predictions and no other folder is
     asked for.
     """
-    run_name = args.run_name or args.run_dir.resolve().name
+    run_name, choice = args.run_name or args.run_dir.resolve().name, choice_of(args)
     pdfs = write_resolution_figures(
-        args.run_dir, run_name, args.tasks, args.output_dir, args.suffix
+        args.run_dir, run_name, args.tasks, args.output_dir, args.suffix, choice=choice
     )
     folder = args.output_dir or args.run_dir
     drawn = {f"pdf_{task}": path for task, path in pdfs.items()}
     if args.output_dir is None:
-        of_test = write_test_figures(args.run_dir, run_name, args.tasks, args.suffix)
+        of_test = write_test_figures(args.run_dir, run_name, args.tasks, args.suffix, choice)
         drawn |= {f"test_pdf_{task}": path for task, path in of_test.items()}
     files = [file for path in drawn.values() for file in (path, path.with_suffix(".json"))]
     report.log("\n".join(str(path) for path in drawn.values()))

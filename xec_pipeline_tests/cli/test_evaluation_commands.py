@@ -5,7 +5,7 @@ import pytest
 
 from xec_pipeline.__main__ import main
 from xec_pipeline.errors import DataError
-from xec_pipeline.evaluation.tables import find_run_name, write_prediction_csvs
+from xec_pipeline.evaluation.tables import contract_columns, find_run_name, write_prediction_csvs
 from xec_pipeline.versioning import content_hash
 from xec_pipeline_tests.evaluation.synthetic import prediction_table
 from xec_pipeline_tests.training.tiny import fit, tiny_run
@@ -116,3 +116,41 @@ def test_validate_without_events_says_which_flag(tiny_shards, tmp_path, capsys):
     fit(run, tiny_shards)
     assert main(["validate", str(run.run_dir / "checkpoint_best.pth")]) == 2
     assert "--val_path" in capsys.readouterr().err
+
+
+def foreign_tables(folder):
+    """Write tables as another program would: the contract's columns alone, 1e10 for no truth."""
+    table = prediction_table(120)
+    table.loc[0, "true_energy"] = 1e13
+    for task in ("energy", "uvwFI"):
+        path = folder / f"predictions_{task}_other.csv"
+        columns = list(contract_columns(task))
+        scale = 1e-3 if task == "energy" else 1.0
+        (table[columns] * scale).to_csv(path, index=False)
+
+
+def test_tables_of_another_program_are_joined_by_row(tmp_path):
+    foreign_tables(tmp_path)
+    arguments = ["plots", str(tmp_path), "--tasks", "energy", "--gaussian-fit", "--bins", "3"]
+    assert main([*arguments, "--pred-vs-true-bins", "15"]) == 0
+    content = json.loads((tmp_path / "resolution_energy_other.json").read_text())
+    assert (content["n_events"], content["n_left_out"]) == (119, 1)
+    panels = {key: panel for page in content["pages"] for key, panel in page["panels"].items()}
+    assert panels["resolution_energy_vs_u"]["profile"]["estimator"] == "Gaussian core sigma"
+    assert panels["scatter_energy"]["bins"] == 15
+    manifest = json.loads((tmp_path / "plots_manifest_other.json").read_text())
+    assert manifest["choice"]["estimator"] == "gaussian"
+
+
+def test_a_damaged_table_keeps_no_other_from_being_drawn(tmp_path, capsys):
+    write_prediction_csvs(prediction_table(20), tmp_path, "demo", tasks=["timing", "energy"])
+    (tmp_path / "predictions_energy_demo.csv").write_text("true_energy,pred_energy\n1,x\n")
+    assert main(["plots", str(tmp_path)]) == 1
+    assert (tmp_path / "resolution_timing_demo.pdf").is_file()
+    assert "'x' is not a number" in capsys.readouterr().err
+
+
+def test_bins_must_be_positive(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["plots", str(tmp_path), "--bins", "0"])
+    assert "0 is not at least 1" in capsys.readouterr().err

@@ -40,7 +40,7 @@ def test_four_figures_with_the_names_of_the_contract(tmp_path):
     assert {task: path.name for task, path in paths.items()} == {
         task: f"resolution_{task}_r.pdf" for task in TASKS
     }
-    assert [n_pages(paths[task]) for task in TASKS] == [4, 2, 2, 4]
+    assert [n_pages(paths[task]) for task in TASKS] == [4, 3, 3, 5]
     assert all(path.with_suffix(".json").is_file() for path in paths.values())
 
 

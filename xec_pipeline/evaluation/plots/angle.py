@@ -3,6 +3,8 @@
 from dataclasses import replace
 from functools import partial
 
+from xec_pipeline.evaluation.plots.calibration import calibration_pages
+from xec_pipeline.evaluation.plots.choice import DEFAULT, Choice
 from xec_pipeline.evaluation.plots.histogram_panel import HistogramPanel, residual_range
 from xec_pipeline.evaluation.plots.pages import Page, note_page
 from xec_pipeline.evaluation.plots.panels import Panel, SummaryPanel
@@ -30,7 +32,7 @@ from xec_pipeline.evaluation.resolution import (
 from xec_pipeline.evaluation.tables import PredictionTable
 
 
-def pages(table: PredictionTable) -> list[Page]:
+def pages(table: PredictionTable, choice: Choice = DEFAULT) -> list[Page]:
     """Return the pages for a table of usable events in internal units."""
     title = "Angle resolution"
     if not len(table):
@@ -43,25 +45,26 @@ def pages(table: PredictionTable) -> list[Page]:
     )
     opening = residual_of(table, opening_angle, name="psi", symbol="opening angle", unit="deg")
     return [
-        _residual_page(table, theta, phi, opening),
+        _residual_page(table, theta, phi, opening, choice),
         Page(
             title="Angle resolution vs own truth axes",
             rows=tuple(
                 (
-                    width_panel(table, own, own.name),
-                    _opening_panel(table, opening, own.name),
-                    _mean_opening_panel(table, opening, own.name),
+                    width_panel(table, own, own.name, choice),
+                    _opening_panel(table, opening, own.name, choice),
+                    _mean_opening_panel(table, opening, own.name, choice),
                 )
                 for own in (theta, phi)
             ),
         ),
-        _bias_page(table, theta, phi),
-        _cross_page(table, theta, opening),
+        _bias_page(table, theta, phi, choice),
+        _cross_page(table, theta, opening, choice),
+        *calibration_pages([theta, phi], choice),
     ]
 
 
 def _residual_page(
-    table: PredictionTable, theta: Residual, phi: Residual, opening: Residual
+    table: PredictionTable, theta: Residual, phi: Residual, opening: Residual, choice: Choice
 ) -> Page:
     lines = [
         (f"{kind} {one.symbol}", estimator(one.values), "deg")
@@ -81,8 +84,8 @@ def _residual_page(
         rows=(
             (residual_histogram(theta), residual_histogram(phi), _opening_histogram(opening)),
             (
-                scatter_panel(table, "theta"),
-                scatter_panel(table, "phi"),
+                scatter_panel(table, "theta", choice),
+                scatter_panel(table, "phi", choice),
                 SummaryPanel(key="overall", title="All events", lines=tuple(lines)),
             ),
         ),
@@ -105,32 +108,37 @@ def _opening_histogram(opening: Residual) -> HistogramPanel:
     )
 
 
-def _opening_panel(table: PredictionTable, opening: Residual, axis: str) -> Panel:
+def _opening_panel(table: PredictionTable, opening: Residual, axis: str, choice: Choice) -> Panel:
     return replace(
-        profile_panel(table, opening, axis, containment_68),
+        profile_panel(table, opening, axis, containment_68, choice),
         title=f"Opening angle vs true {AXES[axis].symbol}",
         y_label="68 % opening angle [deg]",
     )
 
 
-def _mean_opening_panel(table: PredictionTable, opening: Residual, axis: str) -> Panel:
+def _mean_opening_panel(
+    table: PredictionTable, opening: Residual, axis: str, choice: Choice
+) -> Panel:
     return replace(
-        profile_panel(table, opening, axis, mean_bias),
+        profile_panel(table, opening, axis, mean_bias, choice),
         key=f"mean_psi_vs_{axis}",
         title=f"Mean opening angle vs true {AXES[axis].symbol}",
         y_label="mean opening angle [deg]",
+        binned=None,
     )
 
 
-def _bias_page(table: PredictionTable, theta: Residual, phi: Residual) -> Page:
+def _bias_page(table: PredictionTable, theta: Residual, phi: Residual, choice: Choice) -> Page:
     axes = ["theta", "phi", *(["energy"] if has_truth(table, "energy") else [])]
-    rows = [[bias_panel(table, one, axis) for axis in axes] for one in (theta, phi)]
+    rows: list[list[Panel]] = [
+        [bias_panel(table, one, axis, choice) for axis in axes] for one in (theta, phi)
+    ]
     if len(axes) == 2:
         rows[0].append(missing_truth("E"))
     return Page(title="Angle bias", rows=tuple(tuple(row) for row in rows))
 
 
-def _cross_page(table: PredictionTable, theta: Residual, opening: Residual) -> Page:
+def _cross_page(table: PredictionTable, theta: Residual, opening: Residual, choice: Choice) -> Page:
     title = "Angle resolution vs energy and position"
     known = [axis for axis in ("energy", *POSITION) if has_truth(table, axis)]
     if not known:
@@ -138,7 +146,7 @@ def _cross_page(table: PredictionTable, theta: Residual, opening: Residual) -> P
     return Page(
         title=title,
         rows=(
-            tuple(width_panel(table, theta, axis) for axis in known),
-            tuple(_opening_panel(table, opening, axis) for axis in known),
+            tuple(width_panel(table, theta, axis, choice) for axis in known),
+            tuple(_opening_panel(table, opening, axis, choice) for axis in known),
         ),
     )

@@ -1,14 +1,19 @@
 """Panels of distributions."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
 
+from xec_pipeline.evaluation.gaussian_core import CoreFit
 from xec_pipeline.evaluation.plots.style import BLUE, RED
-from xec_pipeline.evaluation.resolution import CoreFit, Estimate, Values, finite
-from xec_pipeline.evaluation.text import estimate_text, with_error
+from xec_pipeline.evaluation.resolution import CENTRAL, Estimate, Values, finite
+from xec_pipeline.evaluation.text import estimate_text
+
+_LINE_INCH: Final = 0.125
+"""Height of a line of text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,10 @@ class HistogramPanel:
     """Positions and colours of vertical lines."""
     unit: str = ""
     core: CoreFit | None = None
+    with_core_mean: bool = False
+    """Write the mean of the core fit too."""
+    span: tuple[float, float] | None = None
+    """Interval to shade."""
     log_y: bool = False
     counted: str = "events"
     """What a bin counts."""
@@ -39,10 +48,12 @@ class HistogramPanel:
         contents, edges = self._histogram()
         ax.stairs(contents, edges, fill=True, color=BLUE, alpha=0.25)
         ax.stairs(contents, edges, color=BLUE)
+        if self.span is not None:
+            ax.axvspan(*self.span, color=RED, alpha=0.15, linewidth=0)
         self._draw_core(ax, edges[1] - edges[0])
         for position, colour in self.marks:
             # Not through the text above.
-            top = 1 - self._text_share()
+            top = 1 - self._text_share(ax)
             ax.axvline(position, ymax=top, color=colour, linestyle="--", linewidth=0.9)
         self._set_limits(ax, float(contents.max(initial=0)))
         ax.text(0.02, 0.98, self._text(), transform=ax.transAxes, va="top", fontsize=7.2)
@@ -78,17 +89,21 @@ class HistogramPanel:
 
     def _set_limits(self, ax: Axes, highest: float) -> None:
         ax.set_xlim(self.low, self.high)
-        share = self._text_share()
+        share = self._text_share(ax)
         if not self.log_y:
             ax.set_ylim(0, max(highest, 1.0) / (1 - share))
             return
         ax.set_yscale("log")
+        # Every tick takes a while to draw; those of the default are eight between two decades.
+        ax.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+        ax.yaxis.set_minor_formatter(NullFormatter())
         decades = max(np.log10(max(highest, 1.0)), 0.5) + 0.3
         ax.set_ylim(0.5, 0.5 * 10 ** (decades / (1 - share)))
 
-    def _text_share(self) -> float:
+    def _text_share(self, ax: Axes) -> float:
         """Return the part of the height that the text takes."""
-        return 0.07 + 0.052 * len(self._text().splitlines())
+        height = ax.bbox.height / ax.figure.dpi
+        return min(0.07 + _LINE_INCH / height * len(self._text().splitlines()), 0.7)
 
     def _text(self) -> str:
         outside = self._n_outside()
@@ -101,8 +116,11 @@ class HistogramPanel:
     def _core_text(self, core: CoreFit) -> str:
         if core.note:
             return f"no core fit: {core.note}"
-        sigma = with_error(core.sigma.value, core.sigma.error)
-        return rf"core $\sigma$: {sigma} {self.unit}, χ²/ndf = {core.chi2:.0f}/{core.ndf}"
+        sigma = f"core σ: {estimate_text(core.sigma, self.unit)}"
+        quality = f"χ²/ndf = {core.chi2:.0f}/{core.ndf}"
+        if not self.with_core_mean:
+            return f"{sigma}, {quality}"
+        return f"core mean: {estimate_text(core.mean, self.unit)}\n{sigma}\n{quality}"
 
 
 def residual_range(values: Values, *, half_widths: float = 6.0) -> tuple[float, float]:
@@ -113,7 +131,7 @@ def residual_range(values: Values, *, half_widths: float = 6.0) -> tuple[float, 
     kept = finite(values)
     if not len(kept):
         return -1.0, 1.0
-    low, centre, high = np.quantile(kept, (0.15865, 0.5, 0.84135))
+    low, centre, high = np.quantile(kept, (CENTRAL[0], 0.5, CENTRAL[1]))
     reach = half_widths * (high - low) / 2
     first, last = max(centre - reach, kept.min()), min(centre + reach, kept.max())
     if last - first <= 1e-9 * max(abs(first), abs(last), 1e-3):

@@ -26,10 +26,15 @@ class Page:
 
     title: str
     rows: tuple[tuple[Panel | None, ...], ...]
+    wide: Panel | None = None
+    """Below the rows, over the whole width."""
+    cell: tuple[float, float] = (_CELL_WIDTH, _CELL_HEIGHT)
+    """Width and height of the place of a panel [inch]."""
 
     def numbers(self) -> dict[str, Any]:
         """Return the numbers drawn, by panel."""
         panels = [panel for row in self.rows for panel in row if panel is not None]
+        panels += [] if self.wide is None else [self.wide]
         return {"title": self.title, "panels": {panel.key: panel.numbers() for panel in panels}}
 
 
@@ -52,15 +57,18 @@ def draw_page(page: Page, caption: Caption, position: str) -> Figure:
     """
     n_columns = max(len(row) for row in page.rows)
     n_cells = max(n_columns, 2)
-    width = _CELL_WIDTH * n_cells
-    height = _CELL_HEIGHT * len(page.rows) + _HEAD + _FOOT
+    n_rows = len(page.rows) + (page.wide is not None)
+    width, height = page.cell[0] * n_cells, page.cell[1] * n_rows + _HEAD + _FOOT
     with house_style():
         figure = Figure(figsize=(width, height))
         for i, row in enumerate(page.rows):
             for j, panel in enumerate(row):
                 if panel is not None:
                     left = j + (n_cells - n_columns) / 2
-                    panel.draw(figure.add_axes(_cell(left, i, width, height)))
+                    panel.draw(figure.add_axes(_place(left, i, page.cell, (width, height))))
+        if page.wide is not None:
+            whole = (width, page.cell[1])
+            page.wide.draw(figure.add_axes(_place(0, n_rows - 1, whole, (width, height))))
         draw_head_and_foot(figure, page.title, caption, position)
     return figure
 
@@ -75,17 +83,17 @@ def write_pages(pages: Sequence[Page], caption: Caption, pdf_path: Path, title: 
     write_json(pdf_path.with_suffix(".json"), content)
 
 
-def _cell(
-    column: float, row: int, width: float, height: float
+def _place(
+    column: float, row: int, cell: tuple[float, float], page: tuple[float, float]
 ) -> tuple[float, float, float, float]:
     """Return left, bottom, width and height of the axes of a cell, as parts of the figure."""
-    left = column * _CELL_WIDTH + _LEFT
-    bottom = height - _HEAD - (row + 1) * _CELL_HEIGHT + _BOTTOM
+    left = column * cell[0] + _LEFT
+    bottom = page[1] - _HEAD - (row + 1) * cell[1] + _BOTTOM
     return (
-        left / width,
-        bottom / height,
-        (_CELL_WIDTH - _LEFT - _RIGHT) / width,
-        (_CELL_HEIGHT - _BOTTOM - _TOP) / height,
+        left / page[0],
+        bottom / page[1],
+        (cell[0] - _LEFT - _RIGHT) / page[0],
+        (cell[1] - _BOTTOM - _TOP) / page[1],
     )
 
 

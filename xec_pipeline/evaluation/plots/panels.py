@@ -88,6 +88,8 @@ class ScatterPanel:
     predicted: Values
     counted: str = "events"
     """What a point is."""
+    bins: int | None = None
+    """Along each axis; None lets the number of events decide."""
 
     def draw(self, ax: Axes) -> None:
         """Draw the histogram with a colour bar."""
@@ -107,6 +109,7 @@ class ScatterPanel:
         )
         bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.03, 0.0, 0.04, 1.0)))
         bar.set_label(self.counted, labelpad=1)
+        bar.minorticks_off()
         ax.plot([low, high], [low, high], color=RED, linestyle="--", linewidth=0.9)
         ax.set_xlim(low, high)
         ax.set_ylim(low, high)
@@ -127,7 +130,7 @@ class ScatterPanel:
 
     def _histogram(self) -> tuple[Values, Values]:
         low, high = self._range()
-        n_bins = int(np.clip(np.sqrt(len(self.true)), 20, 100))
+        n_bins = self.bins or int(np.clip(np.sqrt(len(self.true)), 20, 100))
         contents, edges, _ = np.histogram2d(
             self.true, self.predicted, n_bins, ((low, high), (low, high))
         )

@@ -3,10 +3,13 @@
 from dataclasses import replace
 from functools import partial
 
+from xec_pipeline.evaluation.plots.calibration import calibration_pages
+from xec_pipeline.evaluation.plots.choice import DEFAULT, Choice
 from xec_pipeline.evaluation.plots.histogram_panel import HistogramPanel, residual_range
 from xec_pipeline.evaluation.plots.pages import Page, note_page
 from xec_pipeline.evaluation.plots.panels import Panel, SummaryPanel
 from xec_pipeline.evaluation.plots.profile_panel import ProfilePanel, Series
+from xec_pipeline.evaluation.plots.signal_window import signal_page
 from xec_pipeline.evaluation.plots.standard import (
     AXES,
     POSITION,
@@ -23,7 +26,6 @@ from xec_pipeline.evaluation.plots.standard import (
 from xec_pipeline.evaluation.plots.style import GREEN, GREY, RED
 from xec_pipeline.evaluation.residuals import distance, residual
 from xec_pipeline.evaluation.resolution import (
-    Values,
     containment_68,
     half_width_68,
     mean_bias,
@@ -34,45 +36,54 @@ from xec_pipeline.evaluation.tables import PredictionTable
 from xec_pipeline.units import MM_PER_CM
 
 
-def pages(table: PredictionTable) -> list[Page]:
+def pages(table: PredictionTable, choice: Choice = DEFAULT) -> list[Page]:
     """Return the pages for a table of usable events in internal units."""
     title = "Position resolution (first interaction point)"
     if not len(table):
         return [note_page(title, "no event with finite truth and prediction")]
-    own = tuple(
-        residual_of(table, partial(_residual_mm, name=name), name=name, symbol=name, unit="mm")
-        for name in POSITION
+    own = _residuals(table)
+    radius = residual_of(
+        table, distance, name="distance", symbol="distance", unit="mm", scale=MM_PER_CM
     )
-    radius = residual_of(table, _distance_mm, name="distance", symbol="distance", unit="mm")
     return [
         Page(
             title=title,
             rows=(
                 tuple(residual_histogram(one, log_y=True) for one in own),
-                tuple(width_panel(table, one, one.name) for one in own),
+                tuple(width_panel(table, one, one.name, choice) for one in own),
             ),
         ),
-        _distance_page(table, own, radius),
+        _distance_page(table, own, radius, choice),
         Page(
             title="Position: bias, and predicted vs true",
             rows=(
-                tuple(bias_panel(table, one, one.name) for one in own),
-                tuple(scatter_panel(table, name) for name in POSITION),
+                tuple(bias_panel(table, one, one.name, choice) for one in own),
+                tuple(scatter_panel(table, name, choice) for name in POSITION),
             ),
         ),
-        _energy_page(table, own),
+        _energy_page(table, own, choice),
+        signal_page(table, own),
+        *calibration_pages(own, choice),
     ]
 
 
-def _residual_mm(table: PredictionTable, name: str) -> Values:
-    return residual(table, name) * MM_PER_CM
+def _residuals(table: PredictionTable) -> tuple[Residual, ...]:
+    return tuple(
+        residual_of(
+            table,
+            partial(residual, quantity=name),
+            name=name,
+            symbol=name,
+            unit="mm",
+            scale=MM_PER_CM,
+        )
+        for name in POSITION
+    )
 
 
-def _distance_mm(table: PredictionTable) -> Values:
-    return distance(table) * MM_PER_CM
-
-
-def _distance_page(table: PredictionTable, own: tuple[Residual, ...], radius: Residual) -> Page:
+def _distance_page(
+    table: PredictionTable, own: tuple[Residual, ...], radius: Residual, choice: Choice
+) -> Page:
     lines = [
         (f"{kind} {one.symbol}", estimator(one.values), "mm")
         for one in own
@@ -87,7 +98,7 @@ def _distance_page(table: PredictionTable, own: tuple[Residual, ...], radius: Re
     ]
     by_energy: Panel = missing_truth("E")
     if has_truth(table, "energy"):
-        by_energy = _distance_panel(table, radius, "energy")
+        by_energy = _distance_panel(table, radius, "energy", choice)
     return Page(
         title="Distance between predicted and true position",
         rows=(
@@ -96,7 +107,7 @@ def _distance_page(table: PredictionTable, own: tuple[Residual, ...], radius: Re
                 by_energy,
                 SummaryPanel(key="overall", title="All events", lines=tuple(lines)),
             ),
-            tuple(_distance_panel(table, radius, name) for name in POSITION),
+            tuple(_distance_panel(table, radius, name, choice) for name in POSITION),
         ),
     )
 
@@ -116,16 +127,18 @@ def _distance_histogram(radius: Residual) -> HistogramPanel:
             ("68 % of events within", contained),
             ("median", median_bias(radius.values)),
             ("mean", mean_bias(radius.values)),
-            (r"$\sigma_{eff}$", shortest),
+            ("σ_eff", shortest),
         ),
         marks=((contained.value, RED),),
         log_y=True,
     )
 
 
-def _distance_panel(table: PredictionTable, radius: Residual, axis: str) -> ProfilePanel:
-    panel = profile_panel(table, radius, axis, containment_68)
-    shortest = profile_panel(table, radius, axis, sigma_eff)
+def _distance_panel(
+    table: PredictionTable, radius: Residual, axis: str, choice: Choice
+) -> ProfilePanel:
+    panel = profile_panel(table, radius, axis, containment_68, choice)
+    shortest = profile_panel(table, replace(radius, conventional=None), axis, sigma_eff, choice)
     own, *beside = panel.series
     return replace(
         panel,
@@ -135,7 +148,7 @@ def _distance_panel(table: PredictionTable, radius: Residual, axis: str) -> Prof
             replace(own, label="68 % of events", key=""),
             Series(
                 profile=shortest.series[0].profile,
-                label=r"$\sigma_{eff}$: shortest 68 % interval / 2",
+                label="σ_eff: shortest 68 % interval / 2",
                 colour=GREY if AXES[axis].colour == GREEN else GREEN,
                 marker="^",
             ),
@@ -144,11 +157,12 @@ def _distance_panel(table: PredictionTable, radius: Residual, axis: str) -> Prof
     )
 
 
-def _energy_page(table: PredictionTable, own: tuple[Residual, ...]) -> Page:
+def _energy_page(table: PredictionTable, own: tuple[Residual, ...], choice: Choice) -> Page:
     title = "Position resolution and bias vs energy"
     if not has_truth(table, "energy"):
         return Page(title=title, rows=((missing_truth("E"),),))
     rows = tuple(
-        tuple(panel(table, one, "energy") for one in own) for panel in (width_panel, bias_panel)
+        tuple(panel(table, one, "energy", choice) for one in own)
+        for panel in (width_panel, bias_panel)
     )
     return Page(title=title, rows=rows)

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from matplotlib.axes import Axes
 
+from xec_pipeline.evaluation.gaussian_core import CORE, MIN_FOR_CORE_FIT
 from xec_pipeline.evaluation.plots.panels import draw_note
 from xec_pipeline.evaluation.plots.style import BLUE, GREY, LIGHT_GREY, RED
 from xec_pipeline.evaluation.profiles import MIN_EVENTS, Profile
@@ -14,6 +15,8 @@ from xec_pipeline.evaluation.resolution import Values
 
 # The counts of events fill this part of a panel.
 _COUNT_SHARE: Final = 0.22
+_X_MARGIN: Final = 0.04
+_SCALE: Final[Mapping[str, Any]] = {"color": GREY, "clip_on": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,17 @@ class Series:
     """Name in the JSON; by default the label."""
     colour: str = BLUE
     marker: str = "o"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BinnedValues:
+    """What the bins of a profile hold."""
+
+    values: tuple[Values, ...]
+    """The values of each bin."""
+    label: str
+    """Of an axis along them."""
+    unit: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +60,8 @@ class ProfilePanel:
     """Text at the top of the panel."""
     fit: Mapping[str, Any] = field(default_factory=dict)
     """Numbers of the curve for the JSON."""
+    binned: BinnedValues | None = None
+    """Of the first series, to draw the distribution in every bin."""
 
     def draw(self, ax: Axes) -> None:
         """Draw markers with error bars, the curve, and grey steps for the events per bin."""
@@ -65,7 +81,7 @@ class ProfilePanel:
         if self._n_labels():
             ax.legend(loc="upper right")
         if not any(series.profile.is_drawn.any() for series in self.series):
-            draw_note(ax, f"no bin holds {MIN_EVENTS} events")
+            draw_note(ax, self._nothing())
 
     def numbers(self) -> dict[str, Any]:
         """Return the profiles, and the fit if there is one."""
@@ -96,6 +112,10 @@ class ProfilePanel:
         top = high / (1 - head)
         return 0.0, top, float(np.clip(0.85 * low / top, 0.1, _COUNT_SHARE))
 
+    def _nothing(self) -> str:
+        fewest = MIN_FOR_CORE_FIT if self.series[0].profile.estimator in CORE else MIN_EVENTS
+        return f"no bin holds {fewest} events"
+
     def _n_labels(self) -> int:
         return sum(bool(series.label) for series in self.series)
 
@@ -120,18 +140,46 @@ def draw_points(ax: Axes, series: Series) -> None:
 
 
 def draw_counts(ax: Axes, profile: Profile, share: float) -> None:
-    """Draw the events per bin as grey steps at the bottom, with their own axis at the right."""
-    counts_ax = ax.twinx()
-    counts_ax.grid(visible=False)
-    counts_ax.stairs(profile.n, profile.edges, color=LIGHT_GREY, fill=True, alpha=0.45)
+    """Draw the events per bin as grey steps over the bottom `share` of `ax`, and their scale.
+
+    In parts of the height, as axes of their own would take longer to draw than all the rest.
+    """
     highest = max(int(profile.n.max(initial=0)), 1)
-    counts_ax.set_ylim(0, highest / share)
-    counts_ax.set_yticks([0, highest])
-    counts_ax.tick_params(colors=GREY, labelsize=6.5, length=2)
-    counts_ax.set_ylabel("N per bin", color=GREY, fontsize=6.5, loc="bottom")
-    counts_ax.yaxis.set_label_coords(1.12, 0.0)
-    ax.set_zorder(counts_ax.get_zorder() + 1)
-    ax.patch.set_visible(False)
+    in_height = ax.get_xaxis_transform()
+    ax.stairs(
+        share * profile.n / highest,
+        profile.edges,
+        color=LIGHT_GREY,
+        fill=True,
+        alpha=0.45,
+        linewidth=0,
+        transform=in_height,
+        zorder=0.5,
+    )
+    _limit_to(ax, profile.edges)
+    for height, text in ((0.0, "0"), (share, str(highest))):
+        ax.plot([1, 1.012], [height] * 2, **_SCALE, linewidth=0.8, transform=ax.transAxes)
+        ax.text(1.02, height, text, **_SCALE, fontsize=6.5, va="center", transform=ax.transAxes)
+    ax.text(
+        1.1,
+        0.0,
+        "N per bin",
+        **_SCALE,
+        fontsize=6.5,
+        rotation=90,
+        va="bottom",
+        transform=ax.transAxes,
+    )
+
+
+def _limit_to(ax: Axes, edges: Values) -> None:
+    low, high = float(edges[0]), float(edges[-1])
+    if ax.get_xscale() == "log":
+        margin = (high / low) ** _X_MARGIN
+        ax.set_xlim(low / margin, high * margin)
+    else:
+        margin = _X_MARGIN * (high - low)
+        ax.set_xlim(low - margin, high + margin)
 
 
 def _span(series: tuple[Series, ...]) -> tuple[float, float]:

@@ -5,18 +5,21 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
+import numpy as np
+
 from xec_pipeline.evaluation.beside import CONVENTIONAL, conventional_table
+from xec_pipeline.evaluation.gaussian_core import gaussian_core
+from xec_pipeline.evaluation.plots.choice import Choice
 from xec_pipeline.evaluation.plots.histogram_panel import HistogramPanel, residual_range
-from xec_pipeline.evaluation.plots.panels import NotePanel, Panel, ScatterPanel
-from xec_pipeline.evaluation.plots.profile_panel import ProfilePanel, Series
+from xec_pipeline.evaluation.plots.panels import NotePanel, ScatterPanel
+from xec_pipeline.evaluation.plots.profile_panel import BinnedValues, ProfilePanel, Series
 from xec_pipeline.evaluation.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
-from xec_pipeline.evaluation.profiles import binned_profile, depth_edges
+from xec_pipeline.evaluation.profiles import bin_edges, binned_profile, depth_edges, in_bins
 from xec_pipeline.evaluation.residuals import column
 from xec_pipeline.evaluation.resolution import (
     Estimator,
     Values,
     containment_68,
-    gaussian_core,
     half_width_68,
     mean_bias,
 )
@@ -57,6 +60,7 @@ AXES: Final[Mapping[str, Axis]] = MappingProxyType(
     }
 )
 POSITION: Final = ("u", "v", "w")
+_SIZES: Final = ("distance", "psi")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,14 @@ class Residual:
     values: Values
     conventional: Values | None = None
     """Of the conventional reconstruction for the same events, NaN where it has none."""
+    sigma: Values | None = None
+    """Uncertainty that the network predicts, if it does."""
+
+    @property
+    def label(self) -> str:
+        """Label of an axis along the values; distances and opening angles are no differences."""
+        difference = "" if self.name in _SIZES else "predicted - true "
+        return f"{difference}{self.symbol} [{self.unit}]"
 
 
 def residual_of(
@@ -78,15 +90,29 @@ def residual_of(
     name: str,
     symbol: str,
     unit: str,
+    scale: float = 1.0,
 ) -> Residual:
-    """Return what `measure` makes of the predictions, and of the conventional ones beside them."""
-    beside = conventional_table(table)
+    """Return what `measure` makes of the predictions, and of the conventional ones beside them.
+
+    Parameters
+    ----------
+    table
+        Usable events of one task.
+    measure
+        Residual in internal units.
+    name, symbol, unit
+        In keys, on axes, and as drawn.
+    scale
+        Drawn over internal unit.
+    """
+    beside, sigma = conventional_table(table), f"pred_sigma_{name}"
     return Residual(
         name=name,
         symbol=symbol,
         unit=unit,
-        values=measure(table),
-        conventional=None if beside is None else measure(beside),
+        values=scale * measure(table),
+        conventional=None if beside is None else scale * measure(beside),
+        sigma=scale * column(table, sigma) if sigma in table else None,
     )
 
 
@@ -120,31 +146,39 @@ def residual_histogram(residual: Residual, *, log_y: bool = False) -> HistogramP
     )
 
 
-def width_panel(table: PredictionTable, residual: Residual, axis: str) -> Panel:
-    """Return the 68 % half width of a residual against a variable of the truth."""
-    panel = profile_panel(table, residual, axis, half_width_68)
-    return replace(panel, y_label=f"68 % half width of {residual.symbol} [{residual.unit}]")
+def width_panel(
+    table: PredictionTable, residual: Residual, axis: str, choice: Choice
+) -> ProfilePanel:
+    """Return the width of a residual against a variable of the truth."""
+    panel = profile_panel(table, residual, axis, choice.width, choice)
+    return replace(panel, y_label=f"{choice.width_name} of {residual.symbol} [{residual.unit}]")
 
 
-def bias_panel(table: PredictionTable, residual: Residual, axis: str) -> Panel:
-    """Return the mean residual against a variable of the truth, with a line at zero."""
-    panel = profile_panel(table, residual, axis, mean_bias)
+def bias_panel(
+    table: PredictionTable, residual: Residual, axis: str, choice: Choice
+) -> ProfilePanel:
+    """Return the bias of a residual against a variable of the truth, with a line at zero."""
+    panel = profile_panel(table, residual, axis, choice.bias, choice)
     return replace(
         panel,
         key=f"bias_{residual.name}_vs_{axis}",
         title=f"Bias of {residual.symbol} vs true {AXES[axis].symbol}",
-        y_label=f"mean residual of {residual.symbol} [{residual.unit}]",
+        y_label=f"{choice.bias_name} residual of {residual.symbol} [{residual.unit}]",
         is_bias=True,
     )
 
 
 def profile_panel(
-    table: PredictionTable, residual: Residual, axis: str, estimator: Estimator
+    table: PredictionTable,
+    residual: Residual,
+    axis: str,
+    estimator: Estimator,
+    choice: Choice,
 ) -> ProfilePanel:
     """Return any estimate of a residual against a variable of the truth."""
     chosen = AXES[axis]
     x = column(table, chosen.column)
-    edges = depth_edges(x[x == x]) if axis == "w" else None
+    edges = edges_of(x[np.isfinite(x)], choice, is_depth=axis == "w")
     profile = binned_profile(x, residual.values, estimator, edges=edges)
     own = Series(profile=profile, colour=chosen.colour, marker=chosen.marker)
     return ProfilePanel(
@@ -153,7 +187,18 @@ def profile_panel(
         x_label=chosen.label,
         y_label=f"{residual.symbol} [{residual.unit}]",
         series=beside_conventional(own, x, residual, estimator),
+        binned=BinnedValues(
+            values=tuple(in_bins(x, residual.values, edges)),
+            label=residual.label,
+            unit=residual.unit,
+        ),
     )
+
+
+def edges_of(x: Values, choice: Choice, *, is_depth: bool = False) -> Values:
+    """Return the edges of the bins of a variable, shape (n_bins + 1,)."""
+    divide = depth_edges if is_depth else bin_edges
+    return divide(x, max_bins=choice.bins, events_per_bin=choice.events_per_bin)
 
 
 def beside_conventional(
@@ -177,7 +222,7 @@ def beside_conventional(
     return replace(own, label="model", key="profile"), beside
 
 
-def scatter_panel(table: PredictionTable, name: str) -> ScatterPanel:
+def scatter_panel(table: PredictionTable, name: str, choice: Choice) -> ScatterPanel:
     """Return predicted against true values of a quantity."""
     axis = AXES[name]
     return ScatterPanel(
@@ -187,6 +232,7 @@ def scatter_panel(table: PredictionTable, name: str) -> ScatterPanel:
         y_label=f"predicted {axis.symbol} [{axis.unit}]",
         true=column(table, axis.column),
         predicted=column(table, f"pred_{name}"),
+        bins=choice.scatter_bins,
     )
 
 
