@@ -79,11 +79,19 @@ _JOBS: Final[Mapping[dg.AssetKey, str]] = {
     keys.ANALYSIS: "analyze_inpainter",
     keys.DEAD_STUDY: "study_dead_sensors",
     keys.INPAINTER_EXPORT: "export_inpainter",
+    keys.MAE_REPORT: "report_mae",
+    keys.REPORT: "report_regressor",
+    keys.INPAINTER_REPORT: "report_inpainter",
 }
-_OF_FIRST_RUN: Final = frozenset({keys.FIGURES, keys.DISPLAYS, keys.EFFICIENCY, keys.ONNX})
+_OF_FIRST_RUN: Final = frozenset(
+    {keys.FIGURES, keys.DISPLAYS, keys.EFFICIENCY, keys.ONNX, keys.REPORT}
+)
 """What a run that is there to compare with can do without; the UI makes it on demand."""
 _OF_INPAINTERS: Final = frozenset(
-    {keys.INPAINTER, keys.RECOVERED, keys.ANALYSIS, keys.DEAD_STUDY, keys.INPAINTER_EXPORT}
+    {
+        *(keys.INPAINTER, keys.RECOVERED, keys.ANALYSIS, keys.DEAD_STUDY),
+        *(keys.INPAINTER_EXPORT, keys.INPAINTER_REPORT),
+    }
 )
 
 
@@ -162,6 +170,7 @@ def wanted_partitions(runs: Sequence[RegressorRun]) -> list[AssetPartition]:
     partitions = {
         keys.SHARDS: list(dict.fromkeys(map(dataset_key, dataset_paths(runs)))),
         keys.ENCODER: _maes(runs),
+        keys.MAE_REPORT: _maes(runs),
     }
     partitions |= {key: list(INPAINTERS) for key in _OF_INPAINTERS}
     names = [run.name for run in runs]
@@ -274,6 +283,11 @@ def show(runs: Sequence[RegressorRun]) -> None:
         folder = registered_inpainter(name).run_dir
         _echo_files(folder / ANALYSIS_FOLDER / f"recovery_table_{name}.txt")
         _echo_files(folder / f"{dead_study_file(name)}.txt")
+    reports = sorted({path for run in runs for path in run.run_dir.glob("*report_*.html")})
+    if reports:
+        echo("\nAll about a run in one file, to open in a browser:")
+    for path in reports:
+        echo(f"  {path}")
 
 
 def _echo_files(*paths: Path) -> None:

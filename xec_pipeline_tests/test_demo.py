@@ -65,15 +65,18 @@ def test_everything_of_the_run_is_wanted_after_what_it_is_made_from():
     names = [key.to_user_string() for key, _ in wanted]
     assert names[:6] == ["data/shards"] * 3 + ["mae/encoder"] + ["regressor/weights"] * 2
     assert [partition for _, partition in wanted[3:6]] == ["demo", "demo", "demo-scratch"]
-    assert names[-5:] == [
+    assert names[-8:] == [
         "inpainter/weights",
         "inpainter/predictions_root",
         "inpainter/analysis",
         "inpainter/dead_study",
         "inpainter/export",
+        "mae/report",
+        "regressor/report",
+        "inpainter/report",
     ]
     assert wanted.count((keys.FIGURES, "demo-scratch")) == 0, "there to compare with"
-    assert len(wanted) == 21
+    assert len(wanted) == 24
 
 
 def test_toy_events_belong_to_the_datasets_of_the_run():

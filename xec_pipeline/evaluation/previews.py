@@ -5,18 +5,21 @@ Metadata is kept in the rows of a database and sent to the browser as a whole, s
 """
 
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from xec_pipeline.errors import OutputError, XecError
-from xec_pipeline.evaluation.pictures import Picture, n_pages, page_pictures
+from xec_pipeline.evaluation.pictures import Picture, page_count_and_area, page_pictures
 
 MOST_BYTES: Final = 50_000
 """Of one picture as text."""
 MOST_BYTES_TOGETHER: Final = 400_000
-_ATTEMPTS: Final = ((70, 64), (60, 32), (50, 16), (40, 8))
-"""Pixels per inch and colours, the best first."""
+_MOST_PIXELS: Final = 450_000
+_FINEST_DPI: Final = 70.0
+_ATTEMPTS: Final = ((1.0, 64), (0.8, 32), (0.65, 16))
+"""Parts of the finest resolution, and colours; the best first."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,10 +65,11 @@ def preview(path: Path) -> str:
     OutputError
         If even a coarse picture is too large.
     """
-    count = n_pages(path)
+    count, area = page_count_and_area(path)
+    finest = min(_FINEST_DPI, math.sqrt(_MOST_PIXELS / area))
     caption = f"{path.name}, page 1 of {count}" if count > 1 else path.name
-    for dpi, colours in _ATTEMPTS:
-        (picture,) = page_pictures(path, dpi=dpi, most_pages=1, colours=colours)
+    for part, colours in _ATTEMPTS:
+        (picture,) = page_pictures(path, dpi=finest * part, most_pages=1, colours=colours)
         text = _markdown(picture, caption)
         if len(text) <= MOST_BYTES:
             return text

@@ -44,6 +44,10 @@ class DescribedStage(Protocol):
     def n_events(self) -> int:
         """Training events over all ranks."""
 
+    @property
+    def validation_shards(self) -> ShardSet:
+        """Validation events."""
+
     def describe(self) -> dict[str, Any]:
         """Return what checkpoints hold beside the state."""
 
@@ -234,11 +238,17 @@ def described(
         "train_data_version": about["data"]["train"],
         "val_data_version": about["data"]["val"],
         "units": UNITS,
+        "detector": _detector(stage.validation_shards),
         **_origin_tags("encoder", _encoder_source(found, encoder)),
         **_origin_tags("resumed_from", _resumed_from(run, found)),
         **_earlier_part(found),
     }
     return params, tags
+
+
+def _detector(shards: ShardSet) -> str:
+    """Return what the events are of: the toy detector, or another."""
+    return "toy" if shards.toy else "not toy"
 
 
 def origin_metadata(checkpoint: Checkpoint) -> dict[str, str]:

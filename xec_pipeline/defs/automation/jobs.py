@@ -82,3 +82,27 @@ export_onnx = dg.define_asset_job(
     description="ONNX model of a run.",
     tags={"xec/kind": "export"},
 )
+
+report_regressor = dg.define_asset_job(
+    "report_regressor",
+    dg.AssetSelection.assets(keys.REPORT),
+    description="All about a regressor in one HTML file.",
+    tags={"xec/kind": "figures"},
+    executor_def=dg.in_process_executor,
+)
+
+report_mae = dg.define_asset_job(
+    "report_mae",
+    dg.AssetSelection.assets(keys.MAE_REPORT),
+    description="All about a masked autoencoder in one HTML file.",
+    tags={"xec/kind": "figures"},
+    executor_def=dg.in_process_executor,
+)
+
+report_inpainter = dg.define_asset_job(
+    "report_inpainter",
+    dg.AssetSelection.assets(keys.INPAINTER_REPORT),
+    description="All about an inpainter in one HTML file.",
+    tags={"xec/kind": "figures"},
+    executor_def=dg.in_process_executor,
+)
