@@ -111,8 +111,8 @@ def _require_something(run_dir: Path, kind: str) -> None:
     if not files_of(run_dir, kind):
         others = ", ".join(kinds_in(run_dir)) or "no run"
         raise DataError(
-            f"{run_dir}: nothing of a run of kind {kind} is there, expected checkpoints, tables or figures "
-            f"as its training leaves them; the folder holds files of: {others}"
+            f"{run_dir}: nothing of a run of kind {kind} is there, expected checkpoints, tables or "
+            f"figures as its training leaves them; the folder holds files of: {others}"
         )
 
 

@@ -148,7 +148,7 @@ def parity_cells(run_dir: Path, run_name: str, kind: str) -> Cells:
     CorruptFileError
         If the file that tells it cannot be read.
     """
-    header = ("file", "output", "unit", "largest |file - torch|", "over the tolerance's scale")
+    header = ("file", "output", "unit", "largest |file - torch|", "over its scale")
     path = run_dir / parity_file(kind, run_name)
     if not path.is_file():
         note = f"{path.name} is not there; an export writes it."

@@ -179,7 +179,9 @@ def test_parity_of_the_export_is_shown(folder, tmp_path):
 def test_a_folder_without_a_run_is_an_error_that_names_it(folder, tmp_path):
     with pytest.raises(DataError, match=r"tinny: no such folder of a run \(did you mean 'tiny'"):
         collect(folder.parent / "tinny", "tinny", "regressor")
-    with pytest.raises(DataError, match=f"{tmp_path}: nothing of a run of kind mae .* files of: no run"):
+    with pytest.raises(
+        DataError, match=f"{tmp_path}: nothing of a run of kind mae .* files of: no run"
+    ):
         collect(tmp_path, "x", "mae")
     with pytest.raises(DataError, match=r"nothing of a run of kind inpainter .* regressor, mae"):
         collect(folder, "tiny", "inpainter")
