@@ -38,8 +38,9 @@ def browser() -> Iterator[Any]:
 
 
 def save_screenshot(page: Any, folder: Path, name: str) -> None:
-    for place in (folder, *filter(None, [os.environ.get("XEC_SCREENSHOTS")])):
-        path = Path(place) / name
+    wanted = os.environ.get("XEC_SCREENSHOTS")
+    for place in (folder, Path(wanted)) if wanted else (folder,):
+        path = place / name
         page.screenshot(path=str(path), full_page=True)
         assert path.stat().st_size > 10_000
 
