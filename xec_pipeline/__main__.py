@@ -16,6 +16,7 @@ COMMANDS = (
     "train",
     "validate",
     "plots",
+    "report",
     "scan-summary",
     "display",
     "analyze",

@@ -73,9 +73,16 @@ _STAGES: Final[Mapping[str, tuple[dg.AssetKey, ...]]] = {
         keys.DISPLAYS,
         keys.EFFICIENCY,
         keys.ONNX,
+        keys.REPORT,
     ),
     "train_inpainter": (keys.INPAINTER, keys.RECOVERED),
-    "evaluate_inpainter": (keys.ANALYSIS, keys.DEAD_STUDY, keys.INPAINTER_EXPORT),
+    "evaluate_inpainter": (
+        keys.ANALYSIS,
+        keys.DEAD_STUDY,
+        keys.INPAINTER_EXPORT,
+        keys.INPAINTER_REPORT,
+    ),
+    "report_mae": (keys.MAE_REPORT,),
 }
 _STAGE_OF: Final = {key: stage for stage, made in _STAGES.items() for key in made}
 _OF_EVERY_RUN: Final = frozenset({keys.WEIGHTS, keys.PREDICTIONS})
@@ -165,6 +172,7 @@ def wanted_partitions(runs: Sequence[RegressorRun]) -> list[AssetPartition]:
     partitions = {
         "build_shards": list(dict.fromkeys(map(dataset_key, dataset_paths(runs)))),
         "pretrain_mae": _maes(runs),
+        "report_mae": _maes(runs),
         "train_inpainter": list(INPAINTERS),
         "evaluate_inpainter": list(INPAINTERS),
     }
@@ -304,6 +312,11 @@ def show(runs: Sequence[RegressorRun]) -> None:
         folder = registered_inpainter(name).run_dir
         _echo_files(folder / ANALYSIS_FOLDER / f"recovery_table_{name}.txt")
         _echo_files(folder / f"{dead_study_file(name)}.txt")
+    reports = sorted({path for run in runs for path in run.run_dir.glob("*report_*.html")})
+    if reports:
+        echo("\nAll about a run in one file, to open in a browser:")
+    for path in reports:
+        echo(f"  {path}")
 
 
 def _echo_files(*paths: Path) -> None:

@@ -80,6 +80,7 @@ def code_version_of(
     *entries: str,
     without: Collection[str] = (),
     libraries: Collection[str] = (),
+    resources: Collection[str] = (),
     package_dir: Path = PACKAGE_DIR,
 ) -> str:
     """Return the version of the code that is reached from some modules of this package.
@@ -93,6 +94,8 @@ def code_version_of(
         Modules and packages that do not take part, nor what only they import.
     libraries
         Installed distributions whose minor version takes part, because it can change numbers.
+    resources
+        Patterns of files of the package that are no modules, such as templates.
     package_dir
         Folder of the package.
 
@@ -114,6 +117,10 @@ def code_version_of(
     for name in sorted(libraries):
         minor = ".".join(metadata.version(name).split(".")[:2])
         digest.update(f"{name} {minor}\n".encode())
+    for pattern in sorted(resources):
+        for path in sorted(package_dir.glob(pattern)):
+            name = path.relative_to(package_dir).as_posix()
+            digest.update(f"{name}\0{content_hash(path)}\n".encode())
     return digest.hexdigest()[:12]
 
 

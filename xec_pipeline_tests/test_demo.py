@@ -74,14 +74,16 @@ def test_everything_of_the_run_is_wanted_after_what_it_is_made_from():
     ]
     scratch = [key for key, partition in wanted if partition == "demo-scratch"]
     assert scratch == [keys.WEIGHTS, keys.PREDICTIONS], "there to compare with"
-    assert names[-5:] == [
+    assert names[-6:] == [
         "inpainter/weights",
         "inpainter/predictions_root",
         "inpainter/analysis",
         "inpainter/dead_study",
         "inpainter/export",
+        "inpainter/report",
+        "mae/report",
     ]
-    assert len(wanted) == 19
+    assert len(wanted) == 22
 
 
 def test_toy_events_belong_to_the_datasets_of_the_run():

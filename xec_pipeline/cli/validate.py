@@ -11,8 +11,7 @@ examples
   xec validate artifacts/demo/checkpoint_best.pth --val_path data/toy/val
   xec validate artifacts/demo/checkpoint_best.pth --val_path data/toy/test --tasks energy angle \\
       --output_dir artifacts/demo/test
-  xec validate artifacts/demo/model_raw.onnx --config runs/regressor/demo.yaml \\
-      --val_path data/toy/val --output_dir from_onnx"""
+  xec validate artifacts/demo/model_raw.onnx --val_path data/toy/val --output_dir from_onnx"""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -21,17 +20,19 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "validate",
         help="predict events with a checkpoint and draw the resolution figures",
         description="Predict events with a checkpoint and write the prediction tables and "
-        "resolution figures. The checkpoint says how it was trained; no YAML file is needed. "
-        "An exported model (the raw variant) can be validated in the same way.",
+        "resolution figures. The file says how it was trained; no YAML file is needed. Exported "
+        "models can be validated in the same way, those for raw and those for normalized inputs.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoint (.pth) or exported _raw.onnx")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint (.pth) or exported model (.onnx)")
     parser.add_argument(
         "--val_path", "--val-path", help="ROOT file, folder, pattern or shard folder (default: "
         "the validation events of the training)",
     )  # fmt: skip
-    parser.add_argument("--config", help="preset or YAML of the run; needed for an exported model")
+    parser.add_argument(
+        "--config", help="preset or YAML, to read events otherwise than the training"
+    )
     parser.add_argument(
         "--tasks",
         nargs="+",
@@ -73,6 +74,9 @@ def run(args: argparse.Namespace) -> int:
     done = evaluate_sample(network, sample, tasks, dist, Report(rank=0))
     pdfs = write_resolution_figures(out_dir, network.run.name, list(done.csvs))
     sys.stdout.writelines(f"{path}\n" for path in (*done.csvs.values(), *pdfs.values()))
-    sys.stdout.write(f"{done.n_events} events; metrics in MeV, ns, cm, deg:\n")
+    sys.stdout.write(
+        f"{done.n_events} events with {network.weights} weights at {done.events_per_s:.0f} "
+        "events/s; metrics in MeV, ns, cm, deg:\n"
+    )
     sys.stdout.writelines(f"{name:24s} {value:.5g}\n" for name, value in done.metrics.items())
     return 0

@@ -26,6 +26,21 @@ def finished_file(kind: str) -> str:
     return f".{kind}_finished"
 
 
+def training_record_file(kind: str) -> str:
+    """Return the name of the file that tells what a training was and how it went."""
+    return f"{_PREFIXES[kind]}training_record.json"
+
+
+def parity_file(kind: str, run_name: str) -> str:
+    """Return the name of the file that tells how well exported models agree with the network."""
+    return f"{_PREFIXES[kind]}export_parity_{run_name}.json"
+
+
+def report_file(kind: str, run_name: str) -> str:
+    """Return the name of the report of a run."""
+    return f"{_PREFIXES[kind]}report_{run_name}.html"
+
+
 def encoder_file(which: str) -> str:
     """Return the name of the encoder cut out of an MAE: `best`, `epoch_{n}`, or `*`.
 

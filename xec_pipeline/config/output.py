@@ -29,7 +29,7 @@ class CheckpointConfig(Section):
     save_interval: int = Field(default=10, ge=1)
     """Keep a copy of the last checkpoint every this many epochs."""
     save_artifacts: bool = True
-    """Write prediction CSVs and figures."""
+    """Write prediction tables (CSV, ROOT) and figures; without, a training leaves its weights."""
     refresh_lr: bool = False
     """On resuming, run a new schedule over the remaining epochs."""
     reset_epoch: bool = False

@@ -13,6 +13,8 @@ _NO_CONTENT: Final = (
     "xec_pipeline.config.registry",
     "xec_pipeline.errors",
     "xec_pipeline.revision",
+    "xec_pipeline.evaluation.previews",
+    "xec_pipeline.training.record",
     "xec_pipeline.training.reporting",
     "xec_pipeline.training.system_metrics",
     "xec_pipeline.training.tracking",
@@ -30,11 +32,12 @@ _DRAWING: Final = ("xec_pipeline.evaluation.plots", "xec_pipeline.evaluation.rep
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Code:
-    """The modules that a worker reaches, but for some, and libraries whose version matters."""
+    """The modules that a worker reaches, but for some; further files, versions of libraries."""
 
     worker: str
     without: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
 
     def version(self, package_dir: Path = PACKAGE_DIR) -> str:
         """Return what is to be an asset's `code_version`."""
@@ -42,6 +45,7 @@ class Code:
             f"xec_pipeline.workers.{self.worker}",
             without=(*_NO_CONTENT, *self.without),
             libraries=self.libraries,
+            resources=self.resources,
             package_dir=package_dir,
         )
 
@@ -85,4 +89,11 @@ INPAINTER_EXPORT: Final = Code(
     worker="export_inpainter",
     without=(*_SHARD_MAKING, "xec_pipeline.simulation", "xec_pipeline.training.loop"),
     libraries=("torch", "onnx"),
+)
+REPORT: Final = Code(
+    worker="report",
+    # It shows what files tell; how a checkpoint without a record is read does not matter.
+    without=("xec_pipeline.training", "xec_pipeline.data", "xec_pipeline.simulation"),
+    libraries=("matplotlib", "pypdfium2", "jinja2", "markdown-it-py"),
+    resources=("evaluation/run_report/templates/*",),
 )

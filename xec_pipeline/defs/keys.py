@@ -24,6 +24,9 @@ RECOVERED: Final = dg.AssetKey(["inpainter", "predictions_root"])
 ANALYSIS: Final = dg.AssetKey(["inpainter", "analysis"])
 DEAD_STUDY: Final = dg.AssetKey(["inpainter", "dead_study"])
 INPAINTER_EXPORT: Final = dg.AssetKey(["inpainter", "export"])
+REPORT: Final = dg.AssetKey(["regressor", "report"])
+MAE_REPORT: Final = dg.AssetKey(["mae", "report"])
+INPAINTER_REPORT: Final = dg.AssetKey(["inpainter", "report"])
 
 OWNERS: Final = ["team:xec"]
 GPU_POOL: Final = "gpu"

@@ -1,7 +1,8 @@
 """Which weights a training begins with: as Dagster recorded them, not as the folder looks."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
 from typing import Any, Final
 
 import dagster as dg
@@ -133,3 +134,35 @@ def latest_of(
     records = instance.fetch_materializations(wanted, limit=1).records
     made = records[0].event_log_entry.asset_materialization if records else None
     return None if made is None else (made, records[0].run_id)
+
+
+def made_before(
+    instance: dg.DagsterInstance, items: Iterable[tuple[dg.AssetKey, str]]
+) -> list[dict[str, str]]:
+    """Return what Dagster knows of the latest materializations, for a report to show.
+
+    Parameters
+    ----------
+    instance
+        Holds what was made.
+    items
+        Assets and partitions; those that were never made are left out.
+    """
+    found = []
+    for key, partition in items:
+        wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition])
+        for record in instance.fetch_materializations(wanted, limit=1).records:
+            event = record.event_log_entry.asset_materialization
+            time = datetime.fromtimestamp(record.timestamp, timezone.utc)
+            found.append(
+                {
+                    "asset": key.to_user_string(),
+                    "partition": partition,
+                    "dagster_run_id": record.run_id,
+                    "data_version": ((event.tags if event else None) or {}).get(
+                        keys.VERSION_TAG, ""
+                    ),
+                    "time": f"{time:%Y-%m-%d %H:%M:%S} UTC",
+                }
+            )
+    return found

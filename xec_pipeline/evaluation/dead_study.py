@@ -17,7 +17,8 @@ from torch import Tensor
 from xec_pipeline.data.dataset import Batch
 from xec_pipeline.detector.geometry import Geometry
 from xec_pipeline.detector.neighbours import nearest_neighbours
-from xec_pipeline.evaluation.networks import Outputs, Predictor
+from xec_pipeline.evaluation.networks import Predictor
+from xec_pipeline.evaluation.onnx_networks import Outputs
 
 COMPLETE: Final = "complete"
 RAW: Final = "raw"

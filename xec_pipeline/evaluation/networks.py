@@ -1,30 +1,18 @@
-"""What can predict: a checkpoint, or an exported ONNX file that takes raw photons and times."""
+"""What can predict: a checkpoint, or an exported ONNX file."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Protocol
 
-import numpy as np
-import onnxruntime
 import torch
-from numpy.typing import NDArray
-from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf
 from pydantic import ValidationError
 
 from xec_pipeline.config.normalization import NormalizationConfig
 from xec_pipeline.config.run import RegressorRun
-from xec_pipeline.config.tasks import TASK_NAMES
 from xec_pipeline.data.dataset import Batch
-from xec_pipeline.data.targets import TARGETS
 from xec_pipeline.errors import CheckpointError, ConfigError
+from xec_pipeline.evaluation.onnx_networks import OnnxPredictor, Outputs
 from xec_pipeline.training.checkpoint import InferenceModel, load_regressor_for_inference
-from xec_pipeline.units import NS_PER_S
-
-Outputs = dict[str, NDArray[np.float32]]
-
-_UNREADABLE: Final = (Fail, InvalidGraph, InvalidProtobuf)
 
 
 class Predictor(Protocol):
@@ -68,48 +56,6 @@ class CheckpointPredictor:
         return found
 
 
-class OnnxPredictor:
-    """An exported file with raw inputs, on the CPU.
-
-    Parameters
-    ----------
-    path
-        The `_raw.onnx` variant: inputs npho [photons] and time [s], one output per quantity.
-
-    Raises
-    ------
-    CheckpointError
-        If the file cannot be read or is not of that kind.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._session = _open_session(path)
-        described = self._session.get_modelmeta().custom_metadata_map
-        if described.get("variant") != "raw" or "outputs" not in described:
-            raise CheckpointError(
-                f"{path}: not the raw variant of an exported model, which takes npho and time; "
-                f"its inputs: {', '.join(item.name for item in self._session.get_inputs())}"
-            )
-        self._columns = _columns_by_key(json.loads(described["outputs"]), self._session)
-        self.digest = described.get("weights_version")
-        self.git_revision = described.get("git_revision")
-        # The metadata says it in words, "emission of the photon".
-        self.timing_reference = described.get("timing_reference", "").split(" ")[0]
-        self.normalization: dict[str, Any] = json.loads(described.get("normalization", "{}"))
-        self.tasks = tuple(task for task in TASK_NAMES if task in self._columns)
-
-    def __call__(self, batch: Batch) -> Outputs:
-        """Return `<task>` (B, k) and perhaps `sigma_<task>` in internal units, times relative."""
-        inputs = {
-            "npho": batch.npho_BS.cpu().numpy(),
-            "time": batch.time_ns_BS.cpu().numpy() / np.float32(NS_PER_S),
-        }
-        return {
-            key: np.stack(self._session.run(names, inputs), axis=1)
-            for key, names in self._columns.items()
-        }
-
-
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """A predictor and where it comes from."""
@@ -134,9 +80,9 @@ def open_network(
     Parameters
     ----------
     path
-        `.pth`, or the raw variant of an exported `.onnx`.
+        `.pth`, or an exported `.onnx` for raw or for normalized inputs.
     run
-        Says how to read events and where results go; None for what the checkpoint holds.
+        Says how to read events and where results go; None for what the file holds.
     device
         Where a checkpoint computes.
     use_ema
@@ -147,7 +93,7 @@ def open_network(
     CheckpointError
         If the file cannot be used.
     ConfigError
-        If `run` is missing for an exported file, which holds no configuration.
+        If `run` is missing for an exported file that holds no configuration.
     """
     if path.suffix == ".onnx":
         return _open_onnx(path, run)
@@ -170,11 +116,9 @@ def open_network(
 
 def _open_onnx(path: Path, run: RegressorRun | None) -> Network:
     predictor = OnnxPredictor(path)
-    if run is None:
-        raise ConfigError(f"{path}: an exported model holds no configuration; give --config")
     return Network(
         predictor=predictor,
-        run=_as_exported(run, predictor, path),
+        run=_as_exported(run or predictor.run, predictor, path),
         path=path,
         digest=predictor.digest,
         weights="onnx",
@@ -197,30 +141,3 @@ def _as_exported(run: RegressorRun, predictor: OnnxPredictor, path: Path) -> Reg
     except ValidationError as error:
         raise CheckpointError(f"{path}: normalization in its metadata: {error}") from None
     return run.model_copy(update={"normalization": normalization})
-
-
-def _open_session(path: Path) -> onnxruntime.InferenceSession:
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except _UNREADABLE as error:
-        raise CheckpointError(f"{path}: not an ONNX model: {str(error)[:150]}") from None
-
-
-def _columns_by_key(
-    described: Mapping[str, Any], session: onnxruntime.InferenceSession
-) -> dict[str, list[str]]:
-    """Return the outputs of each task, and of its uncertainties, in the order of components."""
-    columns: dict[str, list[str]] = {}
-    for output in session.get_outputs():
-        task = described[output.name]["task"]
-        key = f"sigma_{task}" if output.name.startswith("sigma_") else task
-        columns.setdefault(key, []).append(output.name)
-    for task in [name for name in columns if name in TARGETS]:
-        if len(columns[task]) != TARGETS[task].n_components:
-            raise CheckpointError(f"task {task} has the outputs {columns[task]}")
-    return columns

@@ -21,6 +21,7 @@ Both compute in float32 and sum in different orders.
 """
 TIME_TOLERANCE_NS: Final = 1e-3
 _FLOOR: Final = 10.0
+_UNITS: Final = ("photons", "s")
 _SEED: Final = 20250702
 
 _log = logging.getLogger(__name__)
@@ -96,7 +97,10 @@ def check_inpainter(
             given = sample.values[:, :, index]
             differs = _difference(what, found[index], expected[index], given, sample.mask > 0)
             worst[index] = (max(worst[index][0], differs[0]), max(worst[index][1], differs[1]))
-    results = [Parity(name, *pair) for name, pair in zip(graph.output_names, worst, strict=True)]
+    results = [
+        Parity(name, *pair, unit)
+        for name, pair, unit in zip(graph.output_names, worst, _UNITS, strict=False)
+    ]
     for result in results:
         _log.debug("%s: %s differs by %.1e at most", label, result.output, result.largest_absolute)
     return results

@@ -43,6 +43,7 @@ def file_metadata(
         "tasks": list(run.tasks.active),
         "normalization": run.normalization.model_dump(),
         "target_statistics": model.scaling.statistics(),
+        "config": run.model_dump(mode="json"),
     }
     return {
         **common_metadata(run, model.sha, checkpoint_path),

@@ -12,7 +12,7 @@ import onnxruntime
 import torch
 
 from xec_pipeline.errors import ParityError
-from xec_pipeline.export.graph import ExportGraph
+from xec_pipeline.export.graph import ExportGraph, Output
 
 PARITY_BATCHES: Final = (1, 2, 7)
 """Batch sizes to try: a graph that was traced with one may be frozen to it."""
@@ -40,11 +40,14 @@ class Parity:
         Largest |ONNX - torch| in the output's unit.
     largest_relative
         The same over the spread of the target; what the tolerance applies to.
+    unit
+        Units of the output's components, once each.
     """
 
     output: str
     largest_absolute: float
     largest_relative: float
+    unit: str = ""
 
 
 def check_parity(path: Path, graph: ExportGraph, inputs: Arrays, label: str) -> list[Parity]:
@@ -89,7 +92,7 @@ def check_parity(path: Path, graph: ExportGraph, inputs: Arrays, label: str) -> 
                 output.widths,
             )
             worst[name] = (max(worst[name][0], absolute), max(worst[name][1], relative))
-    results = [Parity(name, *worst[name]) for name in names]
+    results = [Parity(output.name, *worst[output.name], _unit(output)) for output in outputs]
     for result in results:
         _log.debug("%s: %s differs by %.1e at most", label, result.output, result.largest_absolute)
     return results
@@ -116,6 +119,10 @@ def run_in_batches(
         for name, value in zip(names, session.run(names, chunk), strict=True):
             parts[name].append(value)
     return {name: np.concatenate(pieces) for name, pieces in parts.items()}
+
+
+def _unit(output: Output) -> str:
+    return ", ".join(dict.fromkeys(unit for _, unit in output.columns))
 
 
 def _difference(

@@ -15,9 +15,12 @@ from xec_pipeline.config.file_names import (
     face_weights_file,
     finished_file,
     inpainter_predictions_file,
+    parity_file,
     raw_onnx_file,
     recovered_file,
+    report_file,
     sensor_predictions_file,
+    training_record_file,
     worst_event_file,
 )
 from xec_pipeline.config.tasks import TASK_NAMES
@@ -181,7 +184,8 @@ def clear_run(
     stale = files_of_training(run_dir, run_name, kind)
     stale += [run_dir / made for name in exported for made in (name, raw_onnx_file(name))]
     kept = None if keep is None else keep.resolve()
-    stale += [run_dir / finished_file(kind)]
+    told = (finished_file(kind), training_record_file(kind), parity_file(kind, run_name))
+    stale += [run_dir / name for name in (*told, report_file(kind, run_name))]
     stale = [path for path in stale if path.is_file() and path.resolve() != kept]
     for path in stale:
         path.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ import numpy as np
 from xec_pipeline.errors import XecError
 from xec_pipeline.evaluation.masked_flags import add_arguments, labelled
 from xec_pipeline.evaluation.masked_report import Settings, analyze
+from xec_pipeline.evaluation.previews import previews
 from xec_pipeline.evaluation.recovery_table import AGAINST, RecoveryTable
 from xec_pipeline.workers.outputs import files_version
 from xec_pipeline.workers.pipes import Report, open_report
@@ -52,6 +53,7 @@ def work(args: argparse.Namespace, report: Report) -> None:
         **{path.name: path for path in analysis.files},
         "n_files": len(analysis.files),
         "recovery": {"raw_value": analysis.table.markdown(), "type": "md"},
+        **previews({path.stem: path for path in analysis.files if path.suffix == ".pdf"}),
         **main_numbers(analysis.table),
     }
     report.result(metadata, files_version(analysis.files, args.output_dir))

@@ -9,7 +9,7 @@ nothing is drawn.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +29,7 @@ from xec_pipeline.evaluation.networks import CheckpointPredictor
 from xec_pipeline.evaluation.plots.face_importance import face_weights_path, write_face_weights
 from xec_pipeline.evaluation.plots.style import Caption
 from xec_pipeline.evaluation.predict import only_tasks
+from xec_pipeline.evaluation.previews import previews
 from xec_pipeline.evaluation.tables import predicted_tasks
 from xec_pipeline.training.checkpoint import InferenceModel, load_regressor_for_inference
 from xec_pipeline.training.distributed import start_from_env
@@ -100,7 +101,7 @@ def run_worker(args: argparse.Namespace, report: Report) -> None:
     finally:
         dist.stop()
     files = [file for path in drawn.values() for file in (path, path.with_suffix(".json"))]
-    report.result(drawn, files_version(files, run.run_dir))
+    report.result({**drawn, **previews(_first_of(drawn))}, files_version(files, run.run_dir))
 
 
 def draw_displays(
@@ -146,6 +147,12 @@ def draw_displays(
     drawn["face_weights"] = _draw_face_weights(run, model, options, device, report)
     report.log(f"face weights in {drawn['face_weights']}")
     return drawn
+
+
+def _first_of(drawn: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the figures to show inside Dagster: what faces count for, two events of a sample."""
+    shown = {"face_weights": drawn["face_weights"]}
+    return shown | {name: path for name, path in drawn.items() if name.endswith(("_01", "_02"))}
 
 
 def _is_predicted(sample: Sample, run: RegressorRun) -> bool:

@@ -22,6 +22,7 @@ from xec_pipeline.evaluation.comparison import MODEL, sample_dir
 from xec_pipeline.evaluation.efficiency_report import write_efficiency
 from xec_pipeline.evaluation.efficiency_table import EfficiencyTable
 from xec_pipeline.evaluation.limits import calculate_limits
+from xec_pipeline.evaluation.previews import previews
 from xec_pipeline.workers.entry import run_worker
 from xec_pipeline.workers.outputs import files_version
 from xec_pipeline.workers.pipes import Report
@@ -59,6 +60,7 @@ def work(args: argparse.Namespace, report: Report) -> int:
         "table": paths["md"],
         "figure": paths["pdf"],
         "efficiencies": {"raw_value": table.markdown(), "type": "md"},
+        **previews({"efficiency": paths["pdf"]}),
         **main_numbers(table),
     }
     report.result(numbers, files_version(written, run.run_dir))

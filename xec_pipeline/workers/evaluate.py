@@ -74,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="xec_pipeline.workers.evaluate", description=__doc__)
     parser.add_argument("--config", required=True, help="preset name or YAML file of a run")
     parser.add_argument(
-        "--checkpoint", type=Path, help=f".pth, or exported _raw.onnx (default: the run's {BEST})"
+        "--checkpoint", type=Path, help=f".pth, or exported .onnx (default: the run's {BEST})"
     )
     add_evaluation_flags(parser)
     parser.add_argument("--val_path", "--val-path", help="validation events (data.val_path)")

@@ -9,13 +9,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from xec_pipeline.config.file_names import checkpoint_file
+from xec_pipeline.config.file_names import checkpoint_file, parity_file
 from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.errors import ConfigError, XecError
 from xec_pipeline.export.flags import add_arguments
 from xec_pipeline.export.onnx import Exported, ExportedFile, export_onnx
-from xec_pipeline.export.parity import PARITY_EVENTS
+from xec_pipeline.export.parity import PARITY_EVENTS, TOLERANCE
+from xec_pipeline.export.parity_file import write_parity
 from xec_pipeline.export.samples import sample_events
 from xec_pipeline.versioning import content_hash
 from xec_pipeline.workers.pipes import Report, open_report
@@ -78,6 +79,9 @@ def export_run(
         events.time_s,
         use_ema=use_ema,
     )
+    files = (exported.normalized, exported.raw)
+    told = out_path.with_name(parity_file("regressor", run.name))
+    write_parity(told, files, exported.model.sha, f"{TOLERANCE:g} of the target's spread")
     metadata = {
         "run_name": run.name,
         "onnx": exported.normalized.path,

@@ -9,13 +9,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from xec_pipeline.config.file_names import checkpoint_file
+from xec_pipeline.config.file_names import checkpoint_file, parity_file
 from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.loader import load_inpainter_run
 from xec_pipeline.errors import ConfigError
 from xec_pipeline.export.flags import add_arguments
 from xec_pipeline.export.inpainter import ExportedInpainter, export_inpainter
+from xec_pipeline.export.inpainter_parity import LIGHT_TOLERANCE, TIME_TOLERANCE_NS
 from xec_pipeline.export.parity import PARITY_EVENTS
+from xec_pipeline.export.parity_file import write_parity
 from xec_pipeline.export.samples import sample_events
 from xec_pipeline.workers.entry import run_worker
 from xec_pipeline.workers.outputs import files_version
@@ -77,6 +79,9 @@ def export(args: argparse.Namespace, report: Report) -> ExportedInpainter:
         for entry in file.parity:
             numbers[f"parity_{kind}_{entry.output}"] = entry.largest_absolute
     paths = [file.path for file in exported.files]
+    allowed = f"{LIGHT_TOLERANCE:g} sqrt(n + 10) for n photons, {TIME_TOLERANCE_NS * 1e3:g} ps"
+    told = paths[0].with_name(parity_file("inpainter", run.name))
+    write_parity(told, exported.files, exported.model.sha, allowed)
     report.result(numbers, files_version(paths, paths[0].parent))
     return exported
 

@@ -14,6 +14,7 @@ from xec_pipeline.errors import XecError
 from xec_pipeline.evaluation.comparison import MODEL, ResolutionTable, write_resolution_table
 from xec_pipeline.evaluation.flags import add_arguments
 from xec_pipeline.evaluation.plots.choice import choice_of
+from xec_pipeline.evaluation.previews import previews
 from xec_pipeline.evaluation.report import write_resolution_figures, write_test_figures
 from xec_pipeline.workers.outputs import files_version
 from xec_pipeline.workers.pipes import Report, open_report
@@ -58,7 +59,7 @@ def draw(args: argparse.Namespace, report: Report) -> None:
         drawn |= {f"test_pdf_{task}": path for task, path in of_test.items()}
     files = [file for path in drawn.values() for file in (path, path.with_suffix(".json"))]
     report.log("\n".join(str(path) for path in drawn.values()))
-    report.result(drawn, files_version(files, folder))
+    report.result({**drawn, **previews(drawn)}, files_version(files, folder))
 
 
 def fill_table(args: argparse.Namespace, report: Report) -> None:

@@ -51,7 +51,7 @@ class InpainterFiles:
 
     def _write_predictions(self, checkpoint: Checkpoint, model: nn.Module) -> None:
         options = self._run.checkpoint
-        if not options.save_predictions:
+        if not (options.save_predictions and options.save_artifacts):
             return
         shards = self._stage.validation_shards
         n_validated = self._stage.n_val_events

@@ -93,7 +93,8 @@ class MaeFiles:
         write_weights(path, encoder_checkpoint(checkpoint, path))
 
     def _write_predictions(self, checkpoint: Checkpoint, model: nn.Module) -> None:
-        if not self._run.checkpoint.save_predictions:
+        options = self._run.checkpoint
+        if not (options.save_predictions and options.save_artifacts):
             return
         shards = self._stage.validation_shards
         metadata = PredictionMetadata(

@@ -108,7 +108,7 @@ def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) ->
     require_recorded(report.extras, found)
     # A training that goes on has an encoder already, and its checkpoint knows where from.
     stage = RegressorStage(run, dist, *shards, encoder if found is None else None)
-    tracker = open_tracker_for(run, dist, found)
+    tracker = open_tracker_for(run, "regressor", dist, found)
     with closing_run(tracker) as close_as, StopSignal() as stop:
         params, tags = described(run, dist, stage, found, encoder)
         tracker.start({**params, "active_tasks": ",".join(run.tasks.active)}, tags)

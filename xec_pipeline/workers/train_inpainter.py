@@ -102,7 +102,7 @@ def train(
     # A training that goes on has an encoder already, and its checkpoint knows where from.
     stage = InpainterStage(run, dist, *shards, encoder if found is None else None)
     files = InpainterFiles(run, stage)
-    tracker = open_tracker_for(run, dist, found)
+    tracker = open_tracker_for(run, _KIND, dist, found)
     with closing_run(tracker) as close_as, StopSignal() as stop:
         tracker.start(*described(run, dist, stage, found, encoder))
         reporter = reporter_for(run, dist, report, _EPOCH_NUMBERS)

@@ -86,7 +86,7 @@ def train(
     found = begin(run, "mae", shards, dist, auto_resume=auto_resume, overwrite=overwrite)
     stage = MaeStage(run, dist, *shards)
     files = MaeFiles(run, stage)
-    tracker = open_tracker_for(run, dist, found)
+    tracker = open_tracker_for(run, "mae", dist, found)
     with closing_run(tracker) as close_as, StopSignal() as stop:
         tracker.start(*described(run, dist, stage, found))
         reporter = reporter_for(run, dist, report, _EPOCH_NUMBERS)

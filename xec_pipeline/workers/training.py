@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from torch import nn
 
 from xec_pipeline.atomic import replacing
-from xec_pipeline.config.file_names import checkpoint_file, finished_file
+from xec_pipeline.config.file_names import checkpoint_file, finished_file, training_record_file
 from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.run import RegressorRun
@@ -18,6 +18,7 @@ from xec_pipeline.errors import ConfigError
 from xec_pipeline.training.checkpoint import Checkpoint
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.loop import FitResult, Trainer
+from xec_pipeline.training.record import RecordingTracker, read_epochs
 from xec_pipeline.training.reporting import Pace, Reporter, SilentReporter, TerminalReporter
 from xec_pipeline.training.start import GoingOn, choose_start, clear_run, files_of_training
 from xec_pipeline.training.state import is_within
@@ -42,6 +43,10 @@ class DescribedStage(Protocol):
     @property
     def n_events(self) -> int:
         """Training events over all ranks."""
+
+    @property
+    def validation_shards(self) -> ShardSet:
+        """Validation events."""
 
     def describe(self) -> dict[str, Any]:
         """Return what checkpoints hold beside the state."""
@@ -183,14 +188,21 @@ def _exported(run: AnyRun) -> tuple[str, ...]:
     return tuple(name for name in names if name is not None)
 
 
-def open_tracker_for(run: AnyRun, dist: DistContext, found: Found) -> Tracker:
+def open_tracker_for(run: AnyRun, kind: str, dist: DistContext, found: Found) -> Tracker:
     """Return this rank's tracker; it goes on with the MLflow run of the checkpoint if it may.
 
     A training whose epochs count from 1 again has a run of its own: its curves begin anew.
     """
     is_new = found is None or run.checkpoint.new_mlflow_run or found.begins_again(run)
     continued = None if found is None or is_new else found.checkpoint.mlflow_run_id
-    return open_tracker(run.mlflow, run.name, is_main=dist.is_main, continued=continued)
+    tracker = open_tracker(run.mlflow, run.name, is_main=dist.is_main, continued=continued)
+    if not dist.is_main:
+        return tracker
+    record = training_record_file(kind)
+    carried: dict[int, dict[str, float]] = {}
+    if found is not None and not found.begins_again(run):
+        carried = read_epochs(found.path.parent / record, found.checkpoint.epoch)
+    return RecordingTracker(tracker, run.run_dir / record, carried)
 
 
 def described(
@@ -226,11 +238,17 @@ def described(
         "train_data_version": about["data"]["train"],
         "val_data_version": about["data"]["val"],
         "units": UNITS,
+        "detector": _detector(stage.validation_shards),
         **_origin_tags("encoder", _encoder_source(found, encoder)),
         **_origin_tags("resumed_from", _resumed_from(run, found)),
         **_earlier_part(found),
     }
     return params, tags
+
+
+def _detector(shards: ShardSet) -> str:
+    """Return what the events are of: the toy detector, or another."""
+    return "toy" if shards.toy else "not toy"
 
 
 def origin_metadata(checkpoint: Checkpoint) -> dict[str, str]:

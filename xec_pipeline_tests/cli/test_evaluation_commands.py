@@ -1,7 +1,9 @@
 import json
+import re
 import shutil
 
 import pytest
+import torch
 
 from xec_pipeline.__main__ import main
 from xec_pipeline.errors import DataError
@@ -92,7 +94,8 @@ def test_several_runs_in_a_folder_need_a_name(tmp_path):
         find_run_name(tmp_path)
 
 
-def test_validate_command_needs_no_yaml(tiny_shards, tmp_path, capsys):
+def test_validate_command_needs_no_yaml(tiny_shards, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     run = tiny_run(tmp_path, training={"epochs": 1})
     fit(run, tiny_shards)
     checkpoint = run.run_dir / "checkpoint_best.pth"
@@ -108,7 +111,28 @@ def test_validate_command_needs_no_yaml(tiny_shards, tmp_path, capsys):
         "resolution_energy_tiny.json",
         "resolution_energy_tiny.pdf",
     ]
-    assert "energy_res_68pct" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "energy_res_68pct" in printed
+    assert re.search(r"48 events with ema weights at \d+ events/s", printed)
+    assert main([*arguments, "--weights", "raw", "--tasks", "energy", "--output_dir", "out"]) == 0
+    assert "with raw weights" in capsys.readouterr().out
+    assert_mistakes_are_one_line(checkpoint, tmp_path, capsys)
+
+
+def assert_mistakes_are_one_line(checkpoint, tmp_path, capsys):
+    """Mistakes are one line that names the file."""
+    nowhere = tmp_path / "nowhere"
+    assert main(["validate", str(checkpoint), "--val_path", str(nowhere)]) == 2
+    assert f"{nowhere}: no such" in capsys.readouterr().err
+    content = torch.load(checkpoint, weights_only=True)
+    other = tmp_path / "mae_checkpoint_best.pth"
+    torch.save({**content, "kind": "mae"}, other)
+    assert main(["validate", str(other), "--val_path", "x"]) == 2
+    assert "holds a mae checkpoint, expected a regressor" in capsys.readouterr().err
+    foreign = tmp_path / "other.onnx"
+    foreign.write_bytes(b"no model")
+    assert main(["validate", str(foreign), "--val_path", "x"]) == 2
+    assert f"{foreign}: not an ONNX model" in capsys.readouterr().err
 
 
 def test_validate_without_events_says_which_flag(tiny_shards, tmp_path, capsys):

@@ -21,7 +21,10 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("module", "decides"),
     [
         ("evaluation/plots/energy", {"FIGURES"}),
-        ("evaluation/plots/style", {"FIGURES", "ANALYSIS", "DISPLAYS", "EFFICIENCY"}),
+        ("evaluation/plots/style", {"FIGURES", "ANALYSIS", "DISPLAYS", "EFFICIENCY", "REPORT"}),
+        ("evaluation/run_report/page", {"REPORT"}),
+        ("evaluation/previews", set()),
+        ("training/record", set()),
         ("training/losses", TRAININGS),
         ("training/optim", TRAININGS),
         ("training/stages/mae", {"ENCODER"}),
@@ -53,3 +56,11 @@ def test_code_decides_what_uses_it_and_nothing_else(package, module, decides):
     path.write_text(path.read_text() + "\nADDED = 1\n")
     after = {name: found.version(package) for name, found in ALL.items()}
     assert {name for name in ALL if before[name] != after[name]} == decides
+
+
+def test_templates_decide_the_report(package):
+    before = {name: found.version(package) for name, found in ALL.items()}
+    style = package / "evaluation" / "run_report" / "templates" / "report.css"
+    style.write_text(style.read_text() + "p { color: red; }\n")
+    after = {name: found.version(package) for name, found in ALL.items()}
+    assert {name for name in ALL if before[name] != after[name]} == {"REPORT"}

@@ -23,6 +23,9 @@ MADE = {
     "inpainter/analysis",
     "inpainter/dead_study",
     "inpainter/export",
+    "regressor/report",
+    "mae/report",
+    "inpainter/report",
 }
 EXTERNAL = {"raw/root_files", "config/regressor", "config/mae", "config/inpainter"}
 EXTERNAL |= {"config/inpainter_measurement"}
@@ -92,6 +95,9 @@ def test_only_figures_and_tables_are_made_unasked(specs):
         "regressor/resolution_pdf",
         "regressor/resolution_table",
         "inpainter/analysis",
+        "regressor/report",
+        "mae/report",
+        "inpainter/report",
     }
 
 
@@ -133,6 +139,9 @@ def test_what_needs_a_gpu_waits_in_its_pool(definitions, name):
         "analyze_inpainter",
         "study_dead_sensors",
         "export_inpainter",
+        "report_regressor",
+        "report_mae",
+        "report_inpainter",
     ],
 )
 def test_jobs_can_be_built(definitions, job):

@@ -1,4 +1,5 @@
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import torch
@@ -47,15 +48,36 @@ def test_exported_model_agrees_with_its_checkpoint(trained, tiny_shards, tmp_pat
     exported = open_network(tmp_path / "model_raw.onnx", run, CPU)
     assert exported.predictor.tasks == run.tasks.active
     assert exported.digest == open_network(path, None, CPU).digest
-    table = table_of(exported, tiny_shards, run)
-    assert "pred_sigma_energy" in table
     expected = table_of(open_network(path, run, CPU), tiny_shards, run)
-    pd.testing.assert_frame_equal(table, expected, rtol=1e-3, atol=1e-3)
+    for name in ("model_raw.onnx", "model.onnx"):  # neither needs a configuration beside it
+        table = table_of(open_network(tmp_path / name, None, CPU), tiny_shards, run)
+        assert "pred_sigma_energy" in table
+        pd.testing.assert_frame_equal(table, expected, rtol=1e-3, atol=1e-3)
     assert_file_decides(tmp_path / "model_raw.onnx", run)
-    with pytest.raises(ConfigError, match="give --config"):
-        open_network(tmp_path / "model_raw.onnx", None, CPU)
-    with pytest.raises(CheckpointError, match="not the raw variant"):
-        open_network(tmp_path / "model.onnx", run, CPU)
+    assert_bare_files_are_refused(tmp_path / "model.onnx", run)
+
+
+def assert_bare_files_are_refused(path, run):
+    """Files without configuration, without our metadata, of another kind, or with other inputs."""
+    stored = onnx.load(path)
+    told = {entry.key: entry.value for entry in stored.metadata_props}
+    regressor = {name: told[name] for name in ("variant", "outputs", "tasks", "normalization")}
+    reference = {"timing_reference": told["timing_reference"]}
+    bare = path.with_name("bare.onnx")
+    for kept, message in (
+        ({}, "without our metadata; expected a file that xec export wrote"),
+        ({"variant": "raw", "outputs": "{}", "head_type": "x"}, "an exported inpainter"),
+        ({**regressor, "variant": "raw"}, "variant 'raw' with the inputs input is not known"),
+    ):
+        onnx.helper.set_model_props(stored, kept)
+        onnx.save(stored, bare)
+        with pytest.raises(CheckpointError, match=message):
+            open_network(bare, None, CPU)
+    onnx.helper.set_model_props(stored, {**regressor, **reference})
+    onnx.save(stored, bare)
+    with pytest.raises(ConfigError, match="holds no configuration; export it again, or give --con"):
+        open_network(bare, None, CPU)
+    assert open_network(bare, run, CPU).predictor.tasks == run.tasks.active
 
 
 def assert_file_decides(path, run):

@@ -1,4 +1,5 @@
 import argparse
+import json
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import yaml
 
 from xec_pipeline.cli import export as command
 from xec_pipeline.config.loader import load_regressor_run
+from xec_pipeline.export.parity import TOLERANCE
 from xec_pipeline.export.samples import sample_events
 from xec_pipeline.workers import export as worker
 
@@ -27,9 +29,20 @@ def test_worker_writes_beside_the_checkpoint(run_file, tmp_path):
     assert worker.main(["--config", str(run_file)]) == 0
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "checkpoint_best.pth",
+        "export_parity_run.json",
         "model.onnx",
         "model_raw.onnx",
     ]
+
+
+def test_parity_is_told_beside_the_files(run_file, tmp_path):
+    assert worker.main(["--config", str(run_file)]) == 0
+    told = json.loads((tmp_path / "run" / "export_parity_run.json").read_text())
+    assert [file["file"] for file in told["files"]] == ["model.onnx", "model_raw.onnx"]
+    outputs = [entry for file in told["files"] for entry in file["outputs"]]
+    assert {entry["unit"] for entry in outputs} <= {"MeV", "ns", "cm", "deg"}
+    assert all(0 <= entry["largest_relative"] <= TOLERANCE for entry in outputs)
+    assert told["tolerance"] == "0.0003 of the target's spread"
 
 
 def test_command_writes_elsewhere(run_file, tmp_path, capsys):

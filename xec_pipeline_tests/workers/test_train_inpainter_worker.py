@@ -75,6 +75,7 @@ def test_a_training_leaves_the_files_of_the_contract(words: list[str], folder: P
     whole = {
         *(f"inpainter_checkpoint_{which}.pth" for which in ("best", "last", "epoch_1", "epoch_2")),
         *(f"inpainter_predictions_epoch_{epoch}.root" for epoch in (1, 2)),
+        "inpainter_training_record.json",
     }
     assert names_in(folder) == whole
     for which in ("best", "last"):
@@ -91,11 +92,12 @@ def test_a_training_leaves_the_files_of_the_contract(words: list[str], folder: P
         (folder / name).touch()
     kept = folder / "mae_checkpoint_best.pth"
     kept.touch()
-    assert main([*words, "--overwrite", "--epochs", "1", "--save_root_predictions", "false"]) == 0
+    assert main([*words, "--overwrite", "--epochs", "1", "--save_artifacts", "false"]) == 0
     assert names_in(folder) == {
         "inpainter_analysis",
         "inpainter_checkpoint_best.pth",
         "inpainter_checkpoint_last.pth",
+        "inpainter_training_record.json",
         "mae_checkpoint_best.pth",
         "notes.txt",
     }

@@ -61,6 +61,7 @@ def test_a_training_leaves_the_files_of_the_contract(words: list[str], folder: P
         "mae_checkpoint_best.pth",
         "mae_checkpoint_last.pth",
         "mae_encoder_best.pth",
+        "mae_training_record.json",
         *(f"mae_checkpoint_epoch_{epoch}.pth" for epoch in (1, 2)),
         *(f"mae_encoder_epoch_{epoch}.{ending}" for epoch in (1, 2) for ending in ("pth", "json")),
         *(f"mae_predictions_epoch_{epoch}.root" for epoch in (1, 2)),
@@ -115,9 +116,14 @@ def test_predictions_are_a_root_file_that_another_reader_opens(
     assert (metadata.predict_channels, metadata.epoch, metadata.run_name) == (("npho",), 2, "tiny")
 
 
-def test_no_predictions_if_none_are_wanted(words: list[str], folder: Path):
-    assert main([*words, "--save_predictions", "false"]) == 0
-    assert not list(folder.glob("*.root"))
+@pytest.mark.parametrize("option", ["--save_predictions", "--save_artifacts"])
+def test_no_predictions_if_none_are_wanted(words: list[str], folder: Path, option: str):
+    assert main([*words, "--epochs", "1", option, "false"]) == 0
+    assert names_in(folder) == {
+        *(f"mae_checkpoint_{which}.pth" for which in ("best", "last")),
+        *("mae_encoder_best.pth", "mae_encoder_epoch_1.pth", "mae_encoder_epoch_1.json"),
+        "mae_training_record.json",
+    }
 
 
 def test_resuming_ends_where_a_whole_training_ends(words: list[str], folder: Path):

@@ -110,15 +110,17 @@ def test_an_mlflow_run_is_continued_unless_a_new_one_is_wanted(
     run = validate(RegressorRun, tiny_tree(tmp_path), "tiny")
     new = run.checkpoint.model_copy(update={"new_mlflow_run": True})
     found = GoingOn(before, tmp_path / "checkpoint_last.pth")
-    training.open_tracker_for(run, DistContext(), found)
-    training.open_tracker_for(run.model_copy(update={"checkpoint": new}), DistContext(), found)
-    training.open_tracker_for(run, DistContext(), None)
+    training.open_tracker_for(run, "regressor", DistContext(), found)
+    training.open_tracker_for(
+        run.model_copy(update={"checkpoint": new}), "regressor", DistContext(), found
+    )
+    training.open_tracker_for(run, "regressor", DistContext(), None)
     assert asked == ["abc", None, None]
     # Epochs that count from 1 again would draw over the curves of before.
     again = run.checkpoint.model_copy(update={"reset_epoch": True})
     run = run.model_copy(update={"checkpoint": again})
-    training.open_tracker_for(run, DistContext(), found)
-    training.open_tracker_for(run, DistContext(), found._replace(is_own=True))
+    training.open_tracker_for(run, "regressor", DistContext(), found)
+    training.open_tracker_for(run, "regressor", DistContext(), found._replace(is_own=True))
     assert asked[3:] == [None, "abc"]
 
 

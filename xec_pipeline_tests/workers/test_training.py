@@ -54,7 +54,12 @@ OF_MAE = {
 
 def told(run: AnyRun, *start: Any) -> tuple[dict[str, Any], dict[str, str]]:
     about = {"git_revision": "f00", "data": {"train": "t", "val": "v"}}
-    stage = SimpleNamespace(model=nn.Linear(2, 1), n_events=5, describe=lambda: about)
+    stage = SimpleNamespace(
+        model=nn.Linear(2, 1),
+        n_events=5,
+        describe=lambda: about,
+        validation_shards=SimpleNamespace(toy=True),
+    )
     return described(run, DistContext(), stage, *start)
 
 

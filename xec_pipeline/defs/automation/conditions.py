@@ -5,11 +5,18 @@ from typing import Any
 import dagster as dg
 
 
-def on_changed_data_or_code() -> dg.AutomationCondition[dg.AssetKey]:
+def on_changed_data_or_code(
+    optional: dg.AssetSelection | None = None,
+) -> dg.AutomationCondition[dg.AssetKey]:
     """Return the condition "my inputs' content or my own code changed".
 
     Dagster's `eager` runs after every materialization of an input, also one with equal content, and
     never for changed code.
+
+    Parameters
+    ----------
+    optional
+        Inputs that need not be there.
     """
     condition: Any = dg.AutomationCondition  # its own annotations do not fit together
     # An input that was made in one run with this asset has been taken into account already.
@@ -17,10 +24,13 @@ def on_changed_data_or_code() -> dg.AutomationCondition[dg.AssetKey]:
         condition.data_version_changed() & ~condition.executed_with_root_target()
     ).with_label("content of an input changed")
     trigger = condition.newly_missing() | condition.code_version_changed() | new_input
+    missing = condition.any_deps_missing()
+    if optional is not None:
+        missing = missing.ignore(optional)
     combined: dg.AutomationCondition[dg.AssetKey] = (
         condition.in_latest_time_window()
         & trigger.since_last_handled()
-        & ~condition.any_deps_missing()
+        & ~missing
         & ~condition.any_deps_in_progress()
         & ~condition.in_progress()
         & condition.all_deps_blocking_checks_passed()

@@ -57,14 +57,16 @@ export_inpainter = dg.define_asset_job(
 evaluate_regressor = dg.define_asset_job(
     "evaluate_regressor",
     dg.AssetSelection.assets(keys.FIGURES, keys.TABLE, keys.DISPLAYS, keys.EFFICIENCY, keys.ONNX),
-    description="All that follows from the tables and weights of a run: figures, limits, ONNX.",
+    description="All that follows from the tables and weights of a run: figures, limits, ONNX, report.",
     tags={"xec/kind": "evaluate"},
 )
 
 evaluate_inpainter = dg.define_asset_job(
     "evaluate_inpainter",
-    dg.AssetSelection.assets(keys.ANALYSIS, keys.DEAD_STUDY, keys.INPAINTER_EXPORT),
-    description="Analysis, dead-sensor study and exported models of an inpainter.",
+    dg.AssetSelection.assets(
+        keys.ANALYSIS, keys.DEAD_STUDY, keys.INPAINTER_EXPORT, keys.INPAINTER_REPORT
+    ),
+    description="Analysis, dead-sensor study, exported models and report of an inpainter.",
     tags={"xec/kind": "evaluate"},
 )
 
@@ -95,4 +97,28 @@ export_onnx = dg.define_asset_job(
     dg.AssetSelection.assets(keys.ONNX),
     description="ONNX model of a run.",
     tags={"xec/kind": "export"},
+)
+
+report_regressor = dg.define_asset_job(
+    "report_regressor",
+    dg.AssetSelection.assets(keys.REPORT),
+    description="All about a regressor in one HTML file.",
+    tags={"xec/kind": "figures"},
+    executor_def=dg.in_process_executor,
+)
+
+report_mae = dg.define_asset_job(
+    "report_mae",
+    dg.AssetSelection.assets(keys.MAE_REPORT),
+    description="All about a masked autoencoder in one HTML file.",
+    tags={"xec/kind": "figures"},
+    executor_def=dg.in_process_executor,
+)
+
+report_inpainter = dg.define_asset_job(
+    "report_inpainter",
+    dg.AssetSelection.assets(keys.INPAINTER_REPORT),
+    description="All about an inpainter in one HTML file.",
+    tags={"xec/kind": "figures"},
+    executor_def=dg.in_process_executor,
 )

@@ -38,8 +38,11 @@ def _result(events: list[dg.AssetObservation], otherwise: str) -> dg.SensorResul
 
 figures_follow = dg.AutomationConditionSensorDefinition(
     "figures_follow",
-    target=dg.AssetSelection.assets(keys.FIGURES, keys.TABLE, keys.ANALYSIS),
+    target=dg.AssetSelection.assets(
+        *(keys.FIGURES, keys.TABLE, keys.ANALYSIS),
+        *(keys.REPORT, keys.MAE_REPORT, keys.INPAINTER_REPORT),
+    ),
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=30,
-    description="Draws figures and tables again when their tables or their code changed.",
+    description="Makes figures, tables and reports again when their content or their code changed.",
 )
