@@ -15,7 +15,7 @@ from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.errors import ConfigError, XecError
 from xec_pipeline.export.flags import add_arguments
 from xec_pipeline.export.onnx import Exported, ExportedFile, export_onnx
-from xec_pipeline.export.parity import PARITY_EVENTS
+from xec_pipeline.export.parity import PARITY_EVENTS, TOLERANCE
 from xec_pipeline.export.samples import sample_events
 from xec_pipeline.versioning import content_hash
 from xec_pipeline.workers.pipes import Report, open_report
@@ -87,6 +87,11 @@ def export_run(
         "parity_events": PARITY_EVENTS,
         **_parity(exported.normalized),
         **_parity(exported.raw),
+        "parity_of_allowed": max(
+            entry.largest_relative / TOLERANCE
+            for file in (exported.normalized, exported.raw)
+            for entry in file.parity
+        ),
         "seconds": time.perf_counter() - started,
     }
     report.result(metadata, content_hash(out_path))

@@ -76,6 +76,9 @@ def export(args: argparse.Namespace, report: Report) -> ExportedInpainter:
         numbers |= {kind: file.path, f"megabytes_{kind}": file.path.stat().st_size / 1e6}
         for entry in file.parity:
             numbers[f"parity_{kind}_{entry.output}"] = entry.largest_absolute
+    numbers["parity_of_allowed"] = max(
+        entry.largest_relative for file in exported.files for entry in file.parity
+    )
     paths = [file.path for file in exported.files]
     report.result(numbers, files_version(paths, paths[0].parent))
     return exported

@@ -8,7 +8,7 @@ import datetime as dt
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import dagster as dg
@@ -67,6 +67,17 @@ def quick_ask(
     return {item: resolver.get_status(*item).value for item in items}
 
 
+def look(instance: dg.DagsterInstance) -> dict[str, str]:
+    """Return the status of everything that the demo makes, after a look at the outside world."""
+    demo.observe(instance)
+    items = demo.wanted_partitions([registered_regressor(name) for name in demo.RUNS])
+    return named(quick_ask(instance, items))
+
+
+def named(found: Mapping[AssetPartition, str]) -> dict[str, str]:
+    return {f"{key.to_user_string()}[{part}]": status for (key, part), status in found.items()}
+
+
 def main() -> None:
     made: list[str] = []
     runs = [registered_regressor(name) for name in demo.RUNS]
@@ -76,7 +87,7 @@ def main() -> None:
         wanted = items if "look" not in sys.argv else []
         ask = demo.ask if "as_users_do" in sys.argv else partial(quick_ask, instance, items)
         demo.bring_up_to_date(wanted, ask, fake_make(instance, made), instance)
-        found = {f"{key.to_user_string()}[{part}]": status for (key, part), status in ask().items()}
+        found = named(ask())
     sys.stdout.write(f"\n{json.dumps({'made': made, 'status': found})}\n")
 
 

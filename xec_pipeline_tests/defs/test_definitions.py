@@ -25,7 +25,8 @@ MADE = {
     "inpainter/export",
 }
 EXTERNAL = {"raw/root_files", "config/regressor", "config/mae", "config/inpainter"}
-EXTERNAL |= {"config/inpainter_measurement"}
+EXTERNAL |= {"config/regressor_evaluation", "config/regressor_export"}
+EXTERNAL |= {"config/inpainter_measurement", "config/inpainter_export"}
 HEAVY = "torch uproot awkward matplotlib pandas mlflow dagster_mlflow scipy onnx onnxruntime"
 
 
@@ -62,7 +63,8 @@ def test_graph_holds_the_chain(specs):
     assert above["data/shards"] == {"raw/root_files"}
     assert above["mae/encoder"] == {"data/shards", "config/mae"}
     assert above["regressor/weights"] == {"data/shards", "config/regressor", "mae/encoder"}
-    assert above["regressor/predictions_csv"] == {"data/shards", "regressor/weights"}
+    evaluated = {"data/shards", "config/regressor_evaluation"}
+    assert above["regressor/predictions_csv"] == evaluated | {"regressor/weights"}
     for drawn in ("resolution_pdf", "resolution_table"):
         assert above[f"regressor/{drawn}"] == {
             "regressor/predictions_csv",
@@ -73,7 +75,14 @@ def test_graph_holds_the_chain(specs):
     assert above["inpainter/predictions_root"] == measured | {"raw/root_files"}
     assert above["inpainter/analysis"] == {"inpainter/predictions_root"}
     assert above["inpainter/dead_study"] == measured | {"regressor/weights"}
-    assert above["inpainter/export"] == measured
+    exported = {"data/shards", "inpainter/weights", "config/inpainter_export"}
+    assert above["inpainter/export"] == exported
+    assert above["regressor/onnx"] == {
+        "data/shards",
+        "regressor/weights",
+        "config/regressor_export",
+    }
+    assert above["regressor/baselines_csv"] == evaluated
 
 
 @pytest.mark.parametrize("name", sorted(MADE | EXTERNAL))
