@@ -105,7 +105,7 @@ def _next(args: argparse.Namespace, path: Path) -> list[str]:
     lines = [
         "next",
         f"  train it here:  xec train {args.kind} --config {path}",
-        f"  or in the UI:   make ui; reload the code location, then {_WEIGHTS[args.kind]} [{args.name}]",
+        f"  or in the UI:   make ui, reload, materialize {_WEIGHTS[args.kind]} [{args.name}]",
     ]
     if args.other is not None:
         lines.append(f"  then compare:   xec compare {args.other} {args.name}")

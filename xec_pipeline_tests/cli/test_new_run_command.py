@@ -47,7 +47,7 @@ def test_the_file_states_only_what_differs_and_says_how_to_train(registry, capsy
     shown = capsys.readouterr().out
     assert "training.lr  0.001" in shown
     assert "xec train regressor --config runs/regressor/deep.yaml" in shown
-    assert "choose partition deep, materialize regressor/weights" in shown
+    assert "materialize regressor/weights [deep]" in shown
 
 
 def test_another_run_is_taken_over_with_its_preset(registry):
