@@ -22,6 +22,7 @@ _WEIGHTS = {
     "mae": "mae/encoder",
     "inpainter": "inpainter/weights",
 }
+_WORDS = {"True": "true", "False": "false", "None": "null"}
 _SAMPLES = ("train_path", "val_path", "test_path")
 _REQUIRED = ("train_path", "val_path")
 
@@ -98,7 +99,9 @@ def missing_data(wanted: Run) -> list[str]:
 def _stated(text: str) -> list[str]:
     options = stated_options(text)
     width = max(map(len, options), default=0)
-    return [f"  {name:<{width}}  {value}" for name, value in options.items()]
+    return [
+        f"  {name:<{width}}  {_WORDS.get(str(value), value)}" for name, value in options.items()
+    ]
 
 
 def _next(args: argparse.Namespace, path: Path) -> list[str]:

@@ -35,17 +35,24 @@ def options_of(path: Path) -> dict[str, object]:
 
 def test_the_file_states_only_what_differs_and_says_how_to_train(registry, capsys):
     words = ["--set", "training.lr=1e-3", "--set", "training.epochs=3", "--mae", "base"]
+    words += ["--set", "checkpoint.save_artifacts=false"]
     assert new_run("regressor", "deep", "--preset", "demo", *words) == 0
     path = registry / "regressor" / "deep.yaml"
     # Three epochs are what the preset has.
-    assert options_of(path) == {"preset": "demo", "mae": "base", "training": {"lr": 1e-3}}
+    assert options_of(path) == {
+        "preset": "demo",
+        "mae": "base",
+        "training": {"lr": 1e-3},
+        "checkpoint": {"save_artifacts": False},
+    }
     assert path.read_text().startswith(
         "# Train it: xec train regressor --config runs/regressor/deep.yaml\n"
     )
     run = registered_regressor("deep")
     assert (run.name, run.training.lr, run.mae) == ("deep", 1e-3, "base")
     shown = capsys.readouterr().out
-    assert "training.lr  0.001" in shown
+    assert "training.lr                0.001" in shown
+    assert "checkpoint.save_artifacts  false" in shown
     assert "xec train regressor --config runs/regressor/deep.yaml" in shown
     assert "materialize regressor/weights [deep]" in shown
 

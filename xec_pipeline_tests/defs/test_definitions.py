@@ -95,6 +95,38 @@ def test_asset_is_described(specs, name):
     assert (spec.code_version is not None) == (name in MADE)
 
 
+CHECKS = {
+    # True for those that stop what comes after them.
+    "data/shards": {
+        "shards_are_sound": True,
+        "samples_do_not_overlap": True,
+        "dead_sensors_are_few": False,
+        "truth_is_in_range": False,
+    },
+    **{
+        name: {"losses_are_finite": True, "beats_a_constant": True, "is_not_overfitted": False}
+        for name in ("mae/encoder", "regressor/weights", "inpainter/weights")
+    },
+    "regressor/predictions_csv": {"predictions_are_complete": True},
+    "regressor/resolution_table": {"biases_are_small": False, "resolution_is_no_worse": False},
+    "regressor/onnx": {"onnx_matches_weights": False, "onnx_reproduces_network": True},
+    "inpainter/predictions_root": {
+        "recovered_sensors_are_complete": True,
+        "network_beats_simple_methods": False,
+    },
+    "inpainter/export": {"exports_match_weights": False, "exports_reproduce_network": True},
+}
+
+
+def test_checks_are_described_and_block_where_a_result_must_not_be_used(definitions):
+    specs = [spec for each in definitions.asset_checks or () for spec in each.check_specs]
+    found: dict[str, dict[str, bool]] = {}
+    for spec in specs:
+        assert spec.description
+        found.setdefault(spec.asset_key.to_user_string(), {})[spec.name] = spec.blocking
+    assert found == CHECKS
+
+
 def test_only_figures_and_tables_are_made_unasked(specs):
     automatic = {name for name, spec in specs.items() if spec.automation_condition is not None}
     assert automatic == {

@@ -194,8 +194,8 @@ def test_other_file_than_sqlite(tmp_path):
         DeadDatabase(f"sqlite:///{path}").of_run(1)
 
 
-def test_wrong_password_is_not_shown(postgres_url):
-    wrong = postgres_url.set(password="Hidden4711")
+def test_wrong_password_is_not_shown(postgres_server):
+    wrong = postgres_server.set(password="Hidden4711")
     with pytest.raises(DataError, match="password authentication failed") as caught:
         DeadDatabase(wrong.render_as_string(hide_password=False)).of_run(1)
     everything = "".join(traceback.format_exception(caught.value))
