@@ -11,6 +11,7 @@ _NO_CONTENT: Final = (
     "xec_pipeline.cli",
     "xec_pipeline.config.flags",
     "xec_pipeline.config.registry",
+    "xec_pipeline.data.shard_summary",
     "xec_pipeline.errors",
     "xec_pipeline.revision",
     "xec_pipeline.training.reporting",

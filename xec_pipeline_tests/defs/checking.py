@@ -11,8 +11,8 @@ def check(
     definition: CheckDefinition,
     key: dg.AssetKey,
     instance: dg.DagsterInstance | None = None,
-    *,
     partition: str = "demo",
+    /,
     **metadata: Any,
 ) -> dg.AssetCheckEvaluation:
     """Materialize an asset with this metadata, together with the check."""

@@ -76,7 +76,7 @@ def test_a_sample_used_twice_is_an_error(monkeypatch):
     run = load_regressor_run("demo", {"data.val_path": "data/toy/train"})
     monkeypatch.setattr(partitions, "_RUNS", {"mixed": run})
     key = dataset_key("data/toy/train")
-    evaluation = check(data.samples_do_not_overlap, keys.SHARDS, partition=key)
+    evaluation = check(data.samples_do_not_overlap, keys.SHARDS, None, key)
     assert not evaluation.passed
     assert numbers(evaluation)["runs_that_use_it_twice"] == "regressor mixed"
 

@@ -43,8 +43,8 @@ def shards_are_sound(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckRes
         and numbers["dead_percent"] < _MOST_DEAD_PERCENT
         and not_finite < _MOST_NOT_FINITE
     )
-    metadata = {"dataset": run_name(context), **numbers, "nonfinite_percent": 100 * not_finite}
-    return dg.AssetCheckResult(passed=passed, metadata=metadata)
+    numbers["nonfinite_percent"] = 100 * not_finite
+    return dg.AssetCheckResult(passed=passed, metadata={"dataset": run_name(context), **numbers})
 
 
 @dg.asset_check(

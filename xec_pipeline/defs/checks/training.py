@@ -68,8 +68,9 @@ def _learned(key: dg.AssetKey) -> dg.AssetChecksDefinition:
         own = {name: number(made, name) for name in names}
         constant = {f"{_CONSTANT}{name}": number(made, f"{_CONSTANT}{name}") for name in names}
         passed = bool(names) and all(own[name] < constant[f"{_CONSTANT}{name}"] for name in names)
-        metadata = {"run": run_name(context), **own, **constant}
-        return dg.AssetCheckResult(passed=passed, metadata=metadata)
+        return dg.AssetCheckResult(
+            passed=passed, metadata={"run": run_name(context), **own, **constant}
+        )
 
     return check
 
