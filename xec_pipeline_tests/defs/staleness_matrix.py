@@ -156,6 +156,7 @@ CHANGES = (
     change(
         "YAML: option without effect on content",
         option("regressor/demo", "mlflow: {experiment: other}"),
+        is_tested=False,
     ),
     edit_of_code("a comment", "models/encoder", line="# a comment", is_tested=False),
     edit_of_code("one figure", "evaluation/plots/energy", regressor("resolution_pdf", runs=DEMO)),
@@ -189,7 +190,7 @@ CHANGES = (
         "evaluation/masked_table",
         inpainter("weights", "predictions_root", "analysis"),
     ),
-    edit_of_code("tracking", "training/tracking", is_tested=False, is_tested=False),
+    edit_of_code("tracking", "training/tracking", is_tested=False),
     change("encoder trained again: equal", leave, make=(("mae/encoder", "demo"),)),
     change(
         "encoder trained again: new weights",
