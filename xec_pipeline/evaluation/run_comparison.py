@@ -134,9 +134,9 @@ class RunComparison:
                 cells = [[name, *map(_shown, values)] for name, values in rows.items()]
                 yield title, [[head, *labels], *cells]
         if self.numbers:
-            head = ["quantity", "estimator", labels[0]]
-            head += [word for label in labels[1:] for word in (label, "sigma")]
-            yield "Results", [head, *(_line(number) for number in self.numbers)]
+            top = ["quantity", "estimator", labels[0]]
+            top += [word for label in labels[1:] for word in (label, "sigma")]
+            yield "Results", [top, *(_line(number) for number in self.numbers)]
 
 
 def compare(runs: Sequence[ComparedRun]) -> RunComparison:

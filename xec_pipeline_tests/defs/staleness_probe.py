@@ -8,6 +8,7 @@ question: {"code": {"evaluation/plots/energy": "ADDED = 1"}, "make": [["mae/enco
 """
 
 import contextlib
+import importlib
 import json
 import os
 import sys
@@ -75,8 +76,7 @@ def look(folder: Path, asked) -> None:
     os.chdir(folder)
     os.environ["DAGSTER_HOME"] = str(folder)
     os.environ["FAKE_VERSIONS"] = json.dumps(asked["versions"])
-    import fake_chain
-
+    fake_chain = importlib.import_module("fake_chain")  # beside this file, whatever the folder
     with dg.DagsterInstance.get() as instance:
         if asked["make"]:
             make = fake_chain.fake_make(instance, [])
