@@ -21,6 +21,7 @@ INPAINTER = (
 DATASETS = ("toy.train", "toy.val", "toy.test")
 REGRESSORS = ("demo", "demo-scratch")
 COMPARED = ("predictions_csv", "baselines_csv")
+DRAWN = ("resolution_pdf", "resolution_table")
 ONCE = ("event_displays", "efficiency", "onnx")
 INPAINTED = ("predictions_root", "dead_study", "export")
 
@@ -36,8 +37,8 @@ def inpainter(*names: str) -> set[str]:
 ALL = {
     *(f"data/shards[{dataset}]" for dataset in DATASETS),
     "mae/encoder[demo]",
-    *regressor("weights", "resolution_table", *COMPARED),
-    *regressor("resolution_pdf", *ONCE, runs=("demo",)),
+    *regressor("weights", "predictions_csv"),
+    *regressor(*DRAWN, "baselines_csv", *ONCE, runs=("demo",)),
     *inpainter("weights", "analysis", *INPAINTED),
 }
 

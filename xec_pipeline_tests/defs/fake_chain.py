@@ -8,7 +8,7 @@ import datetime as dt
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import dagster as dg
@@ -39,19 +39,22 @@ class FakeDDP(TorchDDP):
         return dg.MaterializeResult(data_version=dg.DataVersion(version))
 
 
-def fake_make(instance: dg.DagsterInstance, made: list[str]) -> Callable[[AssetPartition], None]:
+def fake_make(
+    instance: dg.DagsterInstance, made: list[str]
+) -> Callable[[Sequence[AssetPartition]], None]:
     assets = [asset for asset in defs().assets or () if isinstance(asset, dg.AssetsDefinition)]
     resources = {"ddp": FakeDDP(), "mlflow": MlflowTracking(tracking_uri="none")}
 
-    def make(item: AssetPartition) -> None:
-        made.append(f"{item[0].to_user_string()}[{item[1]}]")
-        dg.materialize(
-            assets,
-            instance=instance,
-            partition_key=item[1],
-            selection=dg.AssetSelection.assets(item[0]).without_checks(),
-            resources=resources,
-        )
+    def make(items: Sequence[AssetPartition]) -> None:
+        for key, partition in items:
+            made.append(f"{key.to_user_string()}[{partition}]")
+            dg.materialize(
+                assets,
+                instance=instance,
+                partition_key=partition,
+                selection=dg.AssetSelection.assets(key).without_checks(),
+                resources=resources,
+            )
 
     return make
 

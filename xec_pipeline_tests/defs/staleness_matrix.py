@@ -170,8 +170,7 @@ CHANGES = (
     edit_of_code(
         "table of resolutions",
         "evaluation/comparison",
-        regressor("resolution_table"),
-        regressor("efficiency", runs=DEMO),
+        regressor("resolution_table", "efficiency", runs=DEMO),
         inpainter("dead_study"),
         is_tested=False,
     ),

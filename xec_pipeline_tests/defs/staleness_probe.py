@@ -81,7 +81,7 @@ def look(folder: Path, asked) -> None:
         if asked["make"]:
             make = fake_chain.fake_make(instance, [])
             for key, partition in asked["make"]:
-                make((dg.AssetKey.from_user_string(key), partition))
+                make([(dg.AssetKey.from_user_string(key), partition)])
         found = fake_chain.look(instance)
     sys.stdout.write(f"\n{json.dumps({'folder': str(folder), 'status': found})}\n")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from xec_pipeline_tests.defs.chain_copy import (
-    COMPARED,
+    DRAWN,
     INPAINTED,
     MAE,
     ONCE,
@@ -30,7 +30,7 @@ def test_second_demo_does_nothing_and_drawing_code_concerns_figures_only(copy):
     assert copy.demo() == (set(), set())
     copy.append("xec_pipeline/evaluation/plots/energy.py", "\nADDED = 1\n")
     figures = regressor("resolution_pdf", runs=("demo",))
-    never_made = regressor("resolution_pdf", *ONCE, runs=("demo-scratch",))
+    never_made = regressor(*DRAWN, "baselines_csv", *ONCE, runs=("demo-scratch",))
     assert copy.demo("look", "as_users_do") == (set(), figures | never_made)
     assert copy.demo() == (figures, set())
 
@@ -44,8 +44,8 @@ def test_changed_files_are_followed_only_as_far_as_content_changes(copy):
     made, not_fresh = copy.demo(versions={"shards": "other"})
     assert made == {
         "data/shards[toy.test]",
-        *regressor(*COMPARED),
-        *regressor(*ONCE, runs=("demo",)),
+        *regressor("predictions_csv"),
+        *regressor("baselines_csv", *ONCE, runs=("demo",)),
         *inpainter(*INPAINTED),
     }
     assert not_fresh == set()
