@@ -2,6 +2,7 @@
 # make test   lint, types, import contracts, tests
 # make ui     the Dagster UI on http://127.0.0.1:3000
 # make bench  speed relative to straightforward code, measured in one run
+# make staleness  what Dagster calls stale after which change, as a table
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -9,7 +10,7 @@ STAMP := $(VENV)/.installed
 export DAGSTER_HOME := $(CURDIR)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test lint check ui bench clean install
+.PHONY: demo test lint check ui bench staleness clean install
 demo: $(STAMP)
 	$(BIN)/python -m xec_pipeline.demo
 
@@ -24,6 +25,9 @@ ui: $(STAMP)
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m xec_pipeline_tests.benchmarks
+
+staleness: $(VENV)/.installed-dev
+	$(BIN)/python -m xec_pipeline_tests.defs.staleness_matrix
 
 install: $(STAMP)
 

@@ -13,11 +13,13 @@ from xec_pipeline.errors import XecError
 COMMANDS = (
     "simulate",
     "shards",
+    "new-run",
     "train",
     "validate",
     "plots",
     "report",
     "scan-summary",
+    "compare",
     "display",
     "analyze",
     "limits",
@@ -35,10 +37,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="xec",
         description="From ROOT files of the MEG II photon detector to trained and exported models.",
-        epilog="Order of work: simulate (or your own ROOT files) -> shards -> train -> validate -> "
-        "plots -> export; inspect looks into any file on the way, dead keeps the lists of dead "
-        "sensors. Options may be written with underscores or hyphens. The Dagster UI does the "
-        "same: make ui.",
+        epilog="Order of work: simulate (or your own ROOT files) -> shards -> new-run -> train -> "
+        "validate -> plots -> export; compare sets runs side by side, inspect looks into any file "
+        "on the way, dead keeps the lists of dead sensors. Options may be written with underscores "
+        "or hyphens. The Dagster UI does the same: make ui.",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="log more")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="command")

@@ -1,6 +1,6 @@
 """Small synthetic files that many tests share. Nothing here imports the simulation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,16 @@ def tiny_shards(tiny_root_dir: Path, tmp_path_factory: pytest.TempPathFactory) -
     files = sorted(tiny_root_dir.glob("*.root"))
     build_shards(files, out_dir, DataConfig(), jobs=1, progress=False)
     return open_shards(out_dir)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Any]:
+    """Return the URL of a PostgreSQL server of our own; tests that have none are skipped."""
+    from xec_pipeline_tests import postgres
+
+    programs = postgres.require_server()
+    with postgres.running_server(programs) as url:
+        yield url
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ not say enough; its help is the option's own sentence. Underscores and hyphens a
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 from types import NoneType
 from typing import Any, Final, Literal, get_args, get_origin
@@ -132,7 +132,19 @@ def overrides_from(args: argparse.Namespace, kind: type[Run] = RegressorRun) -> 
         overrides |= {"checkpoint.save_dir": str(folder.parent), "mlflow.run_name": folder.name}
     if "tasks" in given:
         overrides |= {f"tasks.{name}.enabled": name in given["tasks"] for name in TASK_NAMES}
-    for item in given.get("set", []):
+    return overrides | set_options(given.get("set", []))
+
+
+def set_options(items: Iterable[str]) -> dict[str, Any]:
+    """Return dotted option to value for the words OPTION=VALUE after `--set`.
+
+    Raises
+    ------
+    ConfigError
+        If one is not of that form.
+    """
+    overrides: dict[str, Any] = {}
+    for item in items:
         dotted, found, text = item.partition("=")
         if not found:
             raise ConfigError(f"--set {item}: expected OPTION=VALUE, such as training.lr=1e-4")

@@ -1,7 +1,5 @@
 """An inpainter run: dead sensors learn from live ones, which are hidden for the purpose."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
@@ -17,6 +15,7 @@ from xec_pipeline.config.masked import (
 )
 from xec_pipeline.config.output import ExportConfig, MlflowConfig, check_run_name
 from xec_pipeline.config.pretrained import PretrainedRun
+from xec_pipeline.config.run_base import short_hash
 from xec_pipeline.config.section import Section
 from xec_pipeline.errors import did_you_mean
 
@@ -247,15 +246,14 @@ class InpainterRun(PretrainedRun, MaskedRun):
         return self
 
     def measurement_digest(self) -> str:
-        """Return a short hash of what decides measurements and exports, but not the weights.
+        """Return a short hash of what decides measurements, but not the weights.
 
         The file of dead sensors takes part with its content, if it is there.
         """
-        kept = self.model_dump(include={"validation", "export"})
         path = self.validation.dead_file
         content = Path(path).read_bytes() if path and Path(path).is_file() else b""
-        text = json.dumps(kept, sort_keys=True).encode()
-        return hashlib.sha256(text + content).hexdigest()[:12]
+        kept = self.model_dump(include={"validation": True, "data": {"test_path"}})
+        return short_hash(kept, content)
 
     @property
     def encoder_path(self) -> Path | None:

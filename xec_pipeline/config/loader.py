@@ -81,18 +81,43 @@ def validate(kind: type[RunT], tree: Mapping[str, Any], label: str) -> RunT:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read one YAML mapping; raise ConfigError with the position of a syntax error."""
     try:
-        loaded = yaml.safe_load(path.read_text())
+        text = path.read_text()
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a readable text file: {error}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from None
-    if loaded is None:
-        return {}
-    if not isinstance(loaded, dict):
-        raise ConfigError(f"{path}: expected sections such as 'data:', got {type(loaded).__name__}")
-    return loaded
+    return _parsed(text, str(path))
+
+
+def preset_of(path: Path) -> str | None:
+    """Return the preset that the YAML file of a run begins with; None if it states everything."""
+    preset = read_yaml(path).get("preset")
+    return None if preset is None else str(preset)
+
+
+def run_from_text(kind: Kind, text: str, label: str) -> RegressorRun | MaeRun | InpainterRun:
+    """Return the run that the text of a YAML file describes, not yet named after a file.
+
+    Parameters
+    ----------
+    kind
+        Of the run.
+    text
+        As in a file; it may begin with `preset: <name>`.
+    label
+        What messages call it.
+
+    Raises
+    ------
+    ConfigError
+        As for a file.
+    """
+    tree = _with_preset(modernized(_parsed(text, label), kind, label), kind, label)
+    if kind == "mae":
+        return validate(MaeRun, tree, label)
+    if kind == "inpainter":
+        return validate(InpainterRun, tree, label)
+    return validate(RegressorRun, tree, label)
 
 
 def _load(
@@ -119,15 +144,35 @@ def _read(source: str | Path, kind: Kind) -> tuple[dict[str, Any], str]:
             f"presets: {', '.join(known)}"
         )
     tree = modernized(read_yaml(path), kind, str(path))
+    return _with_preset(tree, kind, str(path)), str(path)
+
+
+def _with_preset(tree: dict[str, Any], kind: Kind, label: str) -> dict[str, Any]:
+    """Return the options of a file on top of those of the preset that it names."""
+    known = preset_names(kind)
     preset = tree.pop("preset", None)
     if preset is None:
-        return tree, str(path)
+        return tree
     if preset not in known:
         raise ConfigError(
-            f"{path}: unknown preset '{preset}'{did_you_mean(str(preset), known)}; "
+            f"{label}: unknown preset '{preset}'{did_you_mean(str(preset), known)}; "
             f"presets of this kind: {', '.join(known)}"
         )
-    return _merge(read_yaml(_preset_path(preset)), tree), str(path)
+    return _merge(read_yaml(_preset_path(preset)), tree)
+
+
+def _parsed(text: str, label: str) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{label}: not YAML: {error}") from None
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigError(
+            f"{label}: expected sections such as 'data:', got {type(loaded).__name__}"
+        )
+    return loaded
 
 
 def _kind_of_preset(name: str) -> Kind:

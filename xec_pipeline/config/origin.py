@@ -18,11 +18,12 @@ from xec_pipeline.errors import ConfigError
 
 _PREFIXES: Final[dict[str, RunKind]] = {"mae_": "mae", "inpainter_": "inpainter"}
 """How file names of weights begin; those of regressors have no prefix."""
-_READERS: Final[Mapping[RunKind, Callable[[str], Run]]] = {
+REGISTERED: Final[Mapping[RunKind, Callable[[str], Run]]] = {
     "mae": registered_mae,
     "regressor": registered_regressor,
     "inpainter": registered_inpainter,
 }
+"""What reads a run of the registry, by kind."""
 
 
 class Origin(NamedTuple):
@@ -46,7 +47,7 @@ def run_of_file(file: str) -> Origin | None:
     if name not in run_names(kind):
         return None
     try:
-        folder = _READERS[kind](name).run_dir.resolve()
+        folder = REGISTERED[kind](name).run_dir.resolve()
     except ConfigError:
         return None  # the assets of that run fail with this message
     return Origin(kind, name) if folder == path.parent else None

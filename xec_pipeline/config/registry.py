@@ -8,6 +8,7 @@ from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.loader import load_inpainter_run, load_mae_run, load_regressor_run
 from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.output import check_run_name
+from xec_pipeline.config.pretrained import PretrainedRun
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.config.run_base import Run
 from xec_pipeline.errors import ConfigError, did_you_mean
@@ -70,7 +71,7 @@ def registered_regressor(name: str) -> RegressorRun:
     path = run_path("regressor", name)
     run = load_regressor_run(path)
     _check_name(run, name, path)
-    _check_named("mae", run.mae, "mae", path)
+    check_named_runs(run, path)
     return run
 
 
@@ -90,9 +91,22 @@ def registered_inpainter(name: str) -> InpainterRun:
     path = run_path("inpainter", name)
     run = load_inpainter_run(path)
     _check_name(run, name, path)
-    _check_named("mae", run.mae, "mae", path)
-    _check_named("regressor", run.validation.regressor, "validation.regressor", path)
+    check_named_runs(run, path)
     return run
+
+
+def check_named_runs(run: Run, path: Path) -> None:
+    """Refuse a run that names another one which is not registered.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file `path`, the option, and the nearest registered run.
+    """
+    if isinstance(run, PretrainedRun):
+        _check_named("mae", run.mae, "mae", path)
+    if isinstance(run, InpainterRun):
+        _check_named("regressor", run.validation.regressor, "validation.regressor", path)
 
 
 def _check_named(kind: RunKind, name: str | None, option: str, path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from xec_pipeline.config.data import DataConfig
+from xec_pipeline.config.datasets import dataset_key
 from xec_pipeline.config.model import ModelConfig
 from xec_pipeline.config.normalization import NormalizationConfig
 from xec_pipeline.config.output import (
@@ -16,6 +17,7 @@ from xec_pipeline.config.output import (
 )
 from xec_pipeline.config.pretrained import PretrainedRun
 from xec_pipeline.config.reweighting import ReweightingConfig
+from xec_pipeline.config.run_base import short_hash
 from xec_pipeline.config.tasks import TASK_NAMES, TasksConfig
 from xec_pipeline.config.training import TrainingConfig
 
@@ -53,6 +55,18 @@ class RegressorRun(PretrainedRun):
                 "no task is enabled; set tasks.<name>.enabled for angle, energy, timing or uvwFI"
             )
         return self
+
+    def evaluation_digest(self) -> str:
+        """Return a short hash of which events are looked at, and what is asked of them."""
+        paths = (self.data.train_path, self.data.val_path, self.data.test_path)
+        return short_hash(
+            {
+                "samples": [dataset_key(path) if path else "" for path in paths],
+                "tasks": self.tasks.active,
+                "timing_reference": self.tasks.timing.reference,
+                "truth_time_unit": self.data.truth_time_unit,
+            }
+        )
 
     def with_tasks(self, names: Collection[str]) -> "RegressorRun":
         """Return this run with exactly these tasks enabled."""

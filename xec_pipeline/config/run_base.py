@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -61,4 +62,10 @@ class Run(Section):
         kept = self.model_dump(exclude=_WITHOUT_EFFECT)
         if self.checkpoint.resume_from is not None:
             kept["checkpoint"] = self.checkpoint.model_dump(include=_WAYS_TO_BEGIN)
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+        return short_hash(kept)
+
+
+def short_hash(options: Mapping[str, Any], content: bytes = b"") -> str:
+    """Return twelve hexadecimal digits for options and, if there is one, a file that they name."""
+    text = json.dumps(options, sort_keys=True).encode()
+    return hashlib.sha256(text + content).hexdigest()[:12]

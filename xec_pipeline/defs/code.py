@@ -11,6 +11,7 @@ _NO_CONTENT: Final = (
     "xec_pipeline.cli",
     "xec_pipeline.config.flags",
     "xec_pipeline.config.registry",
+    "xec_pipeline.data.shard_summary",
     "xec_pipeline.errors",
     "xec_pipeline.revision",
     "xec_pipeline.evaluation.previews",
@@ -51,18 +52,18 @@ class Code:
 
 
 SHARDS: Final = Code(worker="shards", libraries=("uproot",))
-WEIGHTS: Final = Code(
-    worker="train", without=(*_SHARD_MAKING, "xec_pipeline.evaluation"), libraries=("torch",)
-)
-ENCODER: Final = Code(
-    worker="train_mae", without=(*_SHARD_MAKING, "xec_pipeline.evaluation"), libraries=("torch",)
-)
+# Trainings leave tables of predictions beside the weights, and what writes those takes part too.
+WEIGHTS: Final = Code(worker="train", without=_SHARD_MAKING, libraries=("torch",))
+ENCODER: Final = Code(worker="train_mae", without=_SHARD_MAKING, libraries=("torch",))
 PREDICTIONS: Final = Code(
     worker="evaluate", without=(*_SHARD_MAKING, *_DRAWING), libraries=("torch",)
 )
 BASELINES: Final = Code(worker="baselines", without=(*_SHARD_MAKING, *_DRAWING))
-FIGURES: Final = Code(worker="figures", libraries=("matplotlib",))
-TABLE: Final = Code(worker="figures", without=("xec_pipeline.evaluation.plots",))
+# One worker draws the figures or fills the table.
+FIGURES: Final = Code(
+    worker="figures", without=("xec_pipeline.evaluation.comparison",), libraries=("matplotlib",)
+)
+TABLE: Final = Code(worker="figures", without=_DRAWING)
 ONNX: Final = Code(
     worker="export",
     # The events that the check of the exported model uses, and how the model was trained.
@@ -75,11 +76,7 @@ DISPLAYS: Final = Code(
     libraries=("torch", "matplotlib"),
 )
 EFFICIENCY: Final = Code(worker="efficiency", libraries=("matplotlib",))
-INPAINTER: Final = Code(
-    worker="train_inpainter",
-    without=(*_SHARD_MAKING, "xec_pipeline.evaluation"),
-    libraries=("torch",),
-)
+INPAINTER: Final = Code(worker="train_inpainter", without=_SHARD_MAKING, libraries=("torch",))
 RECOVERED: Final = Code(worker="recover", without=_DRAWING, libraries=("torch",))
 ANALYSIS: Final = Code(worker="analyze", libraries=("matplotlib",))
 DEAD_STUDY: Final = Code(

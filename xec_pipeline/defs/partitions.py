@@ -89,6 +89,44 @@ def recovery_paths(run: InpainterRun) -> list[str]:
     return _given(run.data.test_path or run.data.val_path)
 
 
+def samples_beside(key: str) -> list[str]:
+    """Return the paths of samples that some run uses in another role than the dataset `key`."""
+    beside = {
+        dataset_key(path): path
+        for roles in _roles().values()
+        if key in map(dataset_key, roles.values())
+        for path in roles.values()
+    }
+    return [path for name, path in sorted(beside.items()) if name != key]
+
+
+def runs_that_mix(key: str) -> list[str]:
+    """Return the runs that use the dataset `key` in several roles, as for training and testing."""
+    return sorted(
+        name
+        for name, roles in _roles().items()
+        if [dataset_key(path) for path in roles.values()].count(key) > 1
+    )
+
+
+def _roles() -> dict[str, dict[str, str]]:
+    """Return the samples of each run by what it uses them for."""
+    runs: dict[str, Mapping[str, AnyRun]] = {
+        "regressor": _RUNS,
+        "inpainter": _INPAINTERS,
+        "mae": _MAES,
+    }
+    return {
+        f"{kind} {name}": {
+            role: path
+            for role in ("train_path", "val_path", "test_path")
+            if (path := getattr(run.data, role, ""))
+        }
+        for kind, of_kind in runs.items()
+        for name, run in of_kind.items()
+    }
+
+
 def _given(*paths: str) -> list[str]:
     return [path for path in paths if path]
 

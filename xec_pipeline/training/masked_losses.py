@@ -6,7 +6,7 @@ functions.
 """
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import torch
@@ -83,6 +83,31 @@ def sensor_truth(
     npho = torch.where(alive, npho, 0.0)
     has_time = x[..., 1] != config.sentinel_time
     return SensorTruth(x, npho, alive, alive & has_time & (npho >= threshold))
+
+
+def visible_means(truth: SensorTruth, is_hidden: Tensor, features: Sequence[str]) -> Tensor:
+    """Return the mean of each feature over the sensors that are not hidden, for every sensor.
+
+    Parameters
+    ----------
+    truth
+        The complete input.
+    is_hidden
+        Sensors that were hidden (B, 4760).
+    features
+        Which are predicted: `npho`, `time`.
+
+    Returns
+    -------
+    Tensor
+        Normalized (B, 4760, C); 0 where an event has no such sensor.
+    """
+    means = []
+    for name in features:
+        seen = ~is_hidden & (truth.alive if name == "npho" else truth.timed)
+        values = torch.where(seen, truth.x[..., _FEATURE_PLANES[name]].float(), 0.0)
+        means.append(values.sum(dim=1) / seen.sum(dim=1).clamp_min(1))
+    return torch.stack(means, dim=-1)[:, None, :].expand(-1, is_hidden.shape[1], -1)
 
 
 def face_sums(values: Tensor) -> Tensor:

@@ -78,6 +78,9 @@ def export(args: argparse.Namespace, report: Report) -> ExportedInpainter:
         numbers |= {kind: file.path, f"megabytes_{kind}": file.path.stat().st_size / 1e6}
         for entry in file.parity:
             numbers[f"parity_{kind}_{entry.output}"] = entry.largest_absolute
+    numbers["parity_of_allowed"] = max(
+        entry.largest_relative for file in exported.files for entry in file.parity
+    )
     paths = [file.path for file in exported.files]
     allowed = f"{LIGHT_TOLERANCE:g} sqrt(n + 10) for n photons, {TIME_TOLERANCE_NS * 1e3:g} ps"
     told = paths[0].with_name(parity_file("inpainter", run.name))

@@ -9,6 +9,7 @@ Nothing is predicted and torch is not imported; the CSVs are enough.
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from xec_pipeline.errors import XecError
 from xec_pipeline.evaluation.comparison import MODEL, ResolutionTable, write_resolution_table
@@ -72,8 +73,20 @@ def fill_table(args: argparse.Namespace, report: Report) -> None:
         "selection": table.selection,
         "resolutions": {"raw_value": table.markdown(), "type": "md"},
         **main_numbers(table),
+        # For the checks, which compare with an earlier table of the same events.
+        "events_version": table.meta.data_version or "not known",
+        "estimates": {"raw_value": estimates(table), "type": "json"},
     }
     report.result(metadata, files_version(paths.values(), args.output_dir or args.run_dir))
+
+
+def estimates(table: ResolutionTable) -> list[dict[str, Any]]:
+    """Return what the table holds of the network; NaN is text, which JSON lacks."""
+    return [
+        {name: str(item) if item != item else item for name, item in record.items()}
+        for record in table.records()
+        if record["method"] == MODEL
+    ]
 
 
 def main_numbers(table: ResolutionTable) -> dict[str, float]:

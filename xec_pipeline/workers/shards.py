@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from xec_pipeline.config.data import DataConfig
+from xec_pipeline.config.datasets import dataset_key
 from xec_pipeline.config.loader import load_inpainter_run, load_mae_run, load_regressor_run
 from xec_pipeline.data.root_files import find_root_files
 from xec_pipeline.data.shard_set import ShardSet
+from xec_pipeline.data.shard_summary import sensor_summary, shared_events, truth_ranges
 from xec_pipeline.data.shards import build_shards, is_shard_dir, open_shards, shard_dir_for
 from xec_pipeline.errors import XecError
 from xec_pipeline.workers.pipes import Report, open_report
@@ -31,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with open_report() as report:
             config = _READERS[args.kind](args.config)
-            run_worker(config, args.path, args.jobs, report)
+            run_worker(config, args.path, args.jobs, report, args.apart_from)
     except XecError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -49,12 +51,29 @@ def build_parser() -> argparse.ArgumentParser:
         help="of that run (default: %(default)s)",
     )
     parser.add_argument("--path", required=True, help="ROOT file, folder, or pattern in quotes")
+    parser.add_argument(
+        "--apart-from",
+        "--apart_from",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="sample that must share no event with this one; looked at if it has shards",
+    )
     parser.add_argument("--jobs", type=int, help="processes (default: data.num_workers)")
     return parser
 
 
-def run_worker(config: DataConfig, path: str, jobs: int | None, report: Report) -> ShardSet:
-    """Build the shards of the events at `path` as a run's `config` says, and report them."""
+def run_worker(
+    config: DataConfig,
+    path: str,
+    jobs: int | None,
+    report: Report,
+    apart_from: Sequence[str] = (),
+) -> ShardSet:
+    """Build the shards of the events at `path` as a run's `config` says, and report them.
+
+    Of the samples `apart_from` it is told how many events they share with this one.
+    """
     started = time.perf_counter()
     out_dir = shard_dir_for(config, path)
     if is_shard_dir(path):
@@ -70,11 +89,26 @@ def run_worker(config: DataConfig, path: str, jobs: int | None, report: Report) 
             on_progress=lambda n_done: report.progress(events=n_done),
         )
         shards = open_shards(out_dir)
-    report.result(describe(shards, time.perf_counter() - started), shards.data_version)
+    numbers = describe(shards, config, time.perf_counter() - started)
+    numbers |= overlaps(shards, config, apart_from)
+    report.result(numbers, shards.data_version)
     return shards
 
 
-def describe(shards: ShardSet, seconds: float) -> dict[str, object]:
+def overlaps(shards: ShardSet, config: DataConfig, others: Sequence[str]) -> dict[str, object]:
+    """Return how many events other samples share with this one; those without shards are left out.
+
+    Whichever of two samples gets its shards last looks at the other.
+    """
+    folders = {path: shard_dir_for(config, path) for path in others}
+    return {
+        f"events_shared_with_{dataset_key(path)}": shared_events(shards, open_shards(folder))
+        for path, folder in folders.items()
+        if is_shard_dir(folder)
+    }
+
+
+def describe(shards: ShardSet, config: DataConfig, seconds: float) -> dict[str, object]:
     """Return the numbers that describe a shard folder."""
     manifest = shards.manifest
     return {
@@ -83,6 +117,8 @@ def describe(shards: ShardSet, seconds: float) -> dict[str, object]:
         "dead_percent": 100 * manifest.dead_fraction,
         "nonfinite_values": manifest.n_nonfinite,
         "toy": manifest.toy,
+        **sensor_summary(shards),
+        **truth_ranges(shards, config.truth_time_unit),
         "npho_rms_error_percent": 100 * manifest.quantization.npho_rms_relative,
         "time_rms_error_ps": manifest.quantization.time_rms_ps,
         "seconds": seconds,

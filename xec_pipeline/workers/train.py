@@ -38,6 +38,7 @@ from xec_pipeline.workers.training import (
     refer_to_files,
     report_finished,
     reporter_for,
+    without_learning,
 )
 from xec_pipeline.workers.upstream import recorded_path, require_recorded
 
@@ -134,7 +135,7 @@ def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) ->
             if start.final_csvs:
                 _write_tables(run, stage, table, epoch=result.best_epoch, suffix="")
             refer_to_files(run, "regressor", tracker)
-            _report_result(run, result, tracker, report)
+            _report_result(run, stage, result, tracker, report)
     return 0
 
 
@@ -174,7 +175,9 @@ def _write_tables(
     write_meta(meta, run.run_dir, suffix)
 
 
-def _report_result(run: RegressorRun, result: FitResult, tracker: Tracker, report: Report) -> None:
+def _report_result(
+    run: RegressorRun, stage: RegressorStage, result: FitResult, tracker: Tracker, report: Report
+) -> None:
     path = run.run_dir / _BEST
     checkpoint = load_checkpoint(path)
     weights = checkpoint.inference_weights()
@@ -189,6 +192,7 @@ def _report_result(run: RegressorRun, result: FitResult, tracker: Tracker, repor
         "git_revision": git_revision(),
         **origin_metadata(checkpoint),
         **chosen(result.best_metrics, _EPOCH_NUMBERS),
+        **without_learning(stage.constant_losses()),
     }
     report_finished(run, "regressor", report, metadata, tensor_digest(weights))
 

@@ -41,6 +41,7 @@ from xec_pipeline.workers.training import (
     refer_to_files,
     report_finished,
     reporter_for,
+    without_learning,
 )
 from xec_pipeline.workers.upstream import recorded_path, require_recorded
 
@@ -123,7 +124,7 @@ def train(
         if dist.is_main:
             files.complete(trainer.state.best_model)
             refer_to_files(run, _KIND, tracker)
-            _report_result(run, result, tracker, report)
+            _report_result(run, stage, result, tracker, report)
     return 0
 
 
@@ -164,7 +165,9 @@ def _check_start(run: InpainterRun, found: Found, encoder: PretrainedEncoder | N
         )
 
 
-def _report_result(run: InpainterRun, result: FitResult, tracker: Tracker, report: Report) -> None:
+def _report_result(
+    run: InpainterRun, stage: InpainterStage, result: FitResult, tracker: Tracker, report: Report
+) -> None:
     path = run.run_dir / _BEST
     checkpoint = load_checkpoint(path, _KIND)
     weights = checkpoint.inference_weights()
@@ -180,6 +183,7 @@ def _report_result(run: InpainterRun, result: FitResult, tracker: Tracker, repor
         "git_revision": git_revision(),
         **origin_metadata(checkpoint),
         **chosen(result.best_metrics, _EPOCH_NUMBERS),
+        **without_learning(stage.constant_losses()),
     }
     report_finished(run, _KIND, report, metadata, tensor_digest(weights))
 

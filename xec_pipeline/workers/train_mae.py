@@ -36,6 +36,7 @@ from xec_pipeline.workers.training import (
     refer_to_files,
     report_finished,
     reporter_for,
+    without_learning,
 )
 
 _BEST: Final = checkpoint_file("mae", "best")
@@ -107,11 +108,13 @@ def train(
         if dist.is_main:
             files.complete(trainer.state.best_model)
             refer_to_files(run, "mae", tracker)
-            _report_result(run, result, tracker, report)
+            _report_result(run, stage, result, tracker, report)
     return 0
 
 
-def _report_result(run: MaeRun, result: FitResult, tracker: Tracker, report: Report) -> None:
+def _report_result(
+    run: MaeRun, stage: MaeStage, result: FitResult, tracker: Tracker, report: Report
+) -> None:
     path = run.encoder_path
     encoder = load_checkpoint(path, "encoder")
     weights = encoder.model_state_dict
@@ -130,6 +133,7 @@ def _report_result(run: MaeRun, result: FitResult, tracker: Tracker, report: Rep
         "git_revision": git_revision(),
         **origin_metadata(encoder),
         **chosen(result.best_metrics, _EPOCH_NUMBERS),
+        **without_learning(stage.constant_losses()),
     }
     report_finished(run, "mae", report, metadata, tensor_digest(weights))
 

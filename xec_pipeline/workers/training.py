@@ -163,6 +163,11 @@ def _kept(source: Path, run: AnyRun, kind: str) -> Path:
     return kept
 
 
+def without_learning(losses: Mapping[str, float]) -> dict[str, float]:
+    """Return the losses that need no learning under the names of metadata: `constant_val/loss`."""
+    return {f"constant_{name}": value for name, value in losses.items()}
+
+
 def report_finished(
     run: AnyRun, kind: str, report: Report, metadata: Mapping[str, Any], data_version: str
 ) -> None:

@@ -75,6 +75,21 @@ def test_worker_reports_what_it_made(project):
     assert again.results[0][1] == version
 
 
+def test_worker_tells_ranges_and_what_other_samples_share(project):
+    config = load_regressor_run("run.yaml").data
+    part = "events/MCGamma_000001.root"
+    first, second = Recorder(), Recorder()
+    worker.run_worker(config, part, 1, first, ["events", "nowhere"])
+    ((metadata, _),) = first.results
+    assert metadata["sensors"] == 4760
+    assert 0 < metadata["true_energy_mev_min"] < metadata["true_energy_mev_max"] <= 60
+    assert not any(name.startswith("events_shared") for name in metadata), "no shards to look at"
+    worker.run_worker(config, "events", 1, second, [part])
+    ((metadata, _),) = second.results
+    (shared,) = [value for name, value in metadata.items() if name.startswith("events_shared_")]
+    assert shared == 24
+
+
 def test_worker_takes_runs_of_either_kind(project):
     (project / "mae.yaml").write_text("data: {train_path: events, val_path: events}\n")
     words = ["--path", "events", "--jobs", "1"]

@@ -8,7 +8,7 @@ import datetime as dt
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import dagster as dg
@@ -39,19 +39,22 @@ class FakeDDP(TorchDDP):
         return dg.MaterializeResult(data_version=dg.DataVersion(version))
 
 
-def fake_make(instance: dg.DagsterInstance, made: list[str]) -> Callable[[AssetPartition], None]:
+def fake_make(
+    instance: dg.DagsterInstance, made: list[str]
+) -> Callable[[Sequence[AssetPartition]], None]:
     assets = [asset for asset in defs().assets or () if isinstance(asset, dg.AssetsDefinition)]
     resources = {"ddp": FakeDDP(), "mlflow": MlflowTracking(tracking_uri="none")}
 
-    def make(item: AssetPartition) -> None:
-        made.append(f"{item[0].to_user_string()}[{item[1]}]")
-        dg.materialize(
-            assets,
-            instance=instance,
-            partition_key=item[1],
-            selection=dg.AssetSelection.assets(item[0]).without_checks(),
-            resources=resources,
-        )
+    def make(items: Sequence[AssetPartition]) -> None:
+        for key, partition in items:
+            made.append(f"{key.to_user_string()}[{partition}]")
+            dg.materialize(
+                assets,
+                instance=instance,
+                partition_key=partition,
+                selection=dg.AssetSelection.assets(key).without_checks(),
+                resources=resources,
+            )
 
     return make
 
@@ -67,6 +70,17 @@ def quick_ask(
     return {item: resolver.get_status(*item).value for item in items}
 
 
+def look(instance: dg.DagsterInstance) -> dict[str, str]:
+    """Return the status of everything that the demo makes, after a look at the outside world."""
+    demo.observe(instance)
+    items = demo.wanted_partitions([registered_regressor(name) for name in demo.RUNS])
+    return named(quick_ask(instance, items))
+
+
+def named(found: Mapping[AssetPartition, str]) -> dict[str, str]:
+    return {f"{key.to_user_string()}[{part}]": status for (key, part), status in found.items()}
+
+
 def main() -> None:
     made: list[str] = []
     runs = [registered_regressor(name) for name in demo.RUNS]
@@ -76,7 +90,7 @@ def main() -> None:
         wanted = items if "look" not in sys.argv else []
         ask = demo.ask if "as_users_do" in sys.argv else partial(quick_ask, instance, items)
         demo.bring_up_to_date(wanted, ask, fake_make(instance, made), instance)
-        found = {f"{key.to_user_string()}[{part}]": status for (key, part), status in ask().items()}
+        found = named(ask())
     sys.stdout.write(f"\n{json.dumps({'made': made, 'status': found})}\n")
 
 

@@ -60,11 +60,14 @@ def test_run_configuration_is_reported_by_its_options(instance, tmp_path, monkey
     path = tmp_path / "regressor" / "demo.yaml"
     path.parent.mkdir()
     path.write_text("preset: demo\n")
-    assert len(tick(sensors.run_registry, instance)) == 1
+    assert len(tick(sensors.run_registry, instance)) == 3, "training, evaluation, export"
     path.write_text("preset: demo  # as it is\n")
     assert tick(sensors.run_registry, instance) == []
     path.write_text("preset: demo\ntraining: {lr: 7.7e-3}\n")
     assert len(tick(sensors.run_registry, instance)) == 1
+    path.write_text("preset: demo\ntraining: {lr: 7.7e-3}\nexport: {onnx: other.onnx}\n")
+    (event,) = tick(sensors.run_registry, instance)
+    assert event.asset_key == keys.EXPORT_CONFIG
     path.write_text("preset: demo\ntraining: {lrr: 7.7e-3}\n")
     assert tick(sensors.run_registry, instance) == []
 

@@ -6,11 +6,17 @@ import pytest
 from xec_pipeline.defs import keys
 from xec_pipeline.defs.checks.inpainter import (
     exports_match_weights,
+    exports_reproduce_network,
     network_beats_simple_methods,
     recovered_sensors_are_complete,
 )
-from xec_pipeline.defs.checks.regressor import onnx_matches_weights, predictions_are_complete
+from xec_pipeline.defs.checks.regressor import (
+    onnx_matches_weights,
+    onnx_reproduces_network,
+    predictions_are_complete,
+)
 from xec_pipeline.evaluation.metadata import PredictionMeta, write_meta
+from xec_pipeline_tests.defs.checking import check
 
 
 @pytest.fixture
@@ -32,27 +38,8 @@ def write_table(folder: Path, rows: str) -> None:
     (folder / "predictions_energy_demo.csv").write_text(text)
 
 
-def check(
-    definition,
-    key: dg.AssetKey = keys.PREDICTIONS,
-    instance: dg.DagsterInstance | None = None,
-    **metadata: str | float,
-) -> dg.AssetCheckEvaluation:
-    """Materialize an asset that stands for the real one, together with the check."""
-
-    @dg.asset(key=key, partitions_def=dg.StaticPartitionsDefinition(["demo"]))
-    def asset() -> dg.MaterializeResult[None]:
-        return dg.MaterializeResult(metadata=metadata)
-
-    result = dg.materialize(
-        [asset, definition], partition_key="demo", instance=instance, raise_on_error=False
-    )
-    (evaluation,) = result.get_asset_check_evaluations()
-    return evaluation
-
-
 def test_complete_tables_pass(run_dir):
-    evaluation = check(predictions_are_complete)
+    evaluation = check(predictions_are_complete, keys.PREDICTIONS)
     assert evaluation.passed
     assert evaluation.blocking
     assert evaluation.metadata["predictions_energy_demo.csv rows"].value == 3
@@ -61,17 +48,17 @@ def test_complete_tables_pass(run_dir):
 @pytest.mark.parametrize("rows", ["0.050\n0.051\n", "0.050\nnan\n0.052\n", "0.050\ninf\n0.051\n"])
 def test_missing_rows_and_numbers_are_found(run_dir, rows):
     write_table(run_dir, rows)
-    assert not check(predictions_are_complete).passed
+    assert not check(predictions_are_complete, keys.PREDICTIONS).passed
 
 
 def test_test_events_are_looked_at_too(run_dir):
     write_table(run_dir / "test", "0.050\n")
-    assert not check(predictions_are_complete).passed
+    assert not check(predictions_are_complete, keys.PREDICTIONS).passed
 
 
 def test_no_table_does_not_pass(run_dir):
     (run_dir / "predictions_energy_demo.csv").unlink()
-    assert not check(predictions_are_complete).passed
+    assert not check(predictions_are_complete, keys.PREDICTIONS).passed
 
 
 @pytest.mark.parametrize(("present", "passes"), [("v1", True), ("v2", False)])
@@ -119,3 +106,25 @@ def test_network_must_beat_the_simple_methods(model, passes):
     evaluation = check(network_beats_simple_methods, keys.RECOVERED, None, **numbers)
     assert evaluation.passed is passes
     assert evaluation.severity == dg.AssetCheckSeverity.WARN
+
+
+@pytest.mark.parametrize(
+    ("numbers", "passes"),
+    [
+        ({"parity_of_allowed": 0.2, "parity_events": 64}, True),
+        ({"parity_of_allowed": 1.1, "parity_events": 64}, False),
+        ({"parity_of_allowed": 0.2, "parity_events": 0}, False),
+        ({}, False),
+    ],
+)
+@pytest.mark.parametrize(
+    ("definition", "key"),
+    [
+        (onnx_reproduces_network, keys.ONNX),
+        (exports_reproduce_network, keys.INPAINTER_EXPORT),
+    ],
+)
+def test_an_export_must_compute_what_its_network_does(definition, key, numbers, passes):
+    evaluation = check(definition, key, **numbers)
+    assert evaluation.passed is passes
+    assert evaluation.blocking

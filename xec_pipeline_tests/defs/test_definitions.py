@@ -28,7 +28,8 @@ MADE = {
     "inpainter/report",
 }
 EXTERNAL = {"raw/root_files", "config/regressor", "config/mae", "config/inpainter"}
-EXTERNAL |= {"config/inpainter_measurement"}
+EXTERNAL |= {"config/regressor_evaluation", "config/regressor_export"}
+EXTERNAL |= {"config/inpainter_measurement", "config/inpainter_export"}
 HEAVY = "torch uproot awkward matplotlib pandas mlflow dagster_mlflow scipy onnx onnxruntime"
 
 
@@ -65,7 +66,8 @@ def test_graph_holds_the_chain(specs):
     assert above["data/shards"] == {"raw/root_files"}
     assert above["mae/encoder"] == {"data/shards", "config/mae"}
     assert above["regressor/weights"] == {"data/shards", "config/regressor", "mae/encoder"}
-    assert above["regressor/predictions_csv"] == {"data/shards", "regressor/weights"}
+    evaluated = {"data/shards", "config/regressor_evaluation"}
+    assert above["regressor/predictions_csv"] == evaluated | {"regressor/weights"}
     for drawn in ("resolution_pdf", "resolution_table"):
         assert above[f"regressor/{drawn}"] == {
             "regressor/predictions_csv",
@@ -76,7 +78,14 @@ def test_graph_holds_the_chain(specs):
     assert above["inpainter/predictions_root"] == measured | {"raw/root_files"}
     assert above["inpainter/analysis"] == {"inpainter/predictions_root"}
     assert above["inpainter/dead_study"] == measured | {"regressor/weights"}
-    assert above["inpainter/export"] == measured
+    exported = {"data/shards", "inpainter/weights", "config/inpainter_export"}
+    assert above["inpainter/export"] == exported
+    assert above["regressor/onnx"] == {
+        "data/shards",
+        "regressor/weights",
+        "config/regressor_export",
+    }
+    assert above["regressor/baselines_csv"] == evaluated
 
 
 @pytest.mark.parametrize("name", sorted(MADE | EXTERNAL))
@@ -87,6 +96,38 @@ def test_asset_is_described(specs, name):
     assert spec.kinds
     assert spec.group_name == name.split("/")[0]
     assert (spec.code_version is not None) == (name in MADE)
+
+
+CHECKS = {
+    # True for those that stop what comes after them.
+    "data/shards": {
+        "shards_are_sound": True,
+        "samples_do_not_overlap": True,
+        "dead_sensors_are_few": False,
+        "truth_is_in_range": False,
+    },
+    **{
+        name: {"losses_are_finite": True, "beats_a_constant": True, "is_not_overfitted": False}
+        for name in ("mae/encoder", "regressor/weights", "inpainter/weights")
+    },
+    "regressor/predictions_csv": {"predictions_are_complete": True},
+    "regressor/resolution_table": {"biases_are_small": False, "resolution_is_no_worse": False},
+    "regressor/onnx": {"onnx_matches_weights": False, "onnx_reproduces_network": True},
+    "inpainter/predictions_root": {
+        "recovered_sensors_are_complete": True,
+        "network_beats_simple_methods": False,
+    },
+    "inpainter/export": {"exports_match_weights": False, "exports_reproduce_network": True},
+}
+
+
+def test_checks_are_described_and_block_where_a_result_must_not_be_used(definitions):
+    specs = [spec for each in definitions.asset_checks or () for spec in each.check_specs]
+    found: dict[str, dict[str, bool]] = {}
+    for spec in specs:
+        assert spec.description
+        found.setdefault(spec.asset_key.to_user_string(), {})[spec.name] = spec.blocking
+    assert found == CHECKS
 
 
 def test_only_figures_and_tables_are_made_unasked(specs):

@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -7,7 +8,7 @@ import pytest
 from xec_pipeline.config.output import MlflowConfig
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.config.tasks import TaskConfig, TasksConfig
-from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
+from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking, link_to_run
 from xec_pipeline.defs.resources.torch_ddp import Interrupted
 
 # MLflow and its resource: what their own dependencies deprecate, and what they call beta.
@@ -59,6 +60,18 @@ def mlflow_runs(run: RegressorRun) -> list[Any]:
     experiment = client.get_experiment_by_name(run.mlflow.experiment)
     assert experiment is not None
     return list(client.search_runs([experiment.experiment_id]))
+
+
+def test_the_link_opens_the_run_on_a_server_and_tells_the_command_for_a_file():
+    handle = SimpleNamespace(experiment=SimpleNamespace(experiment_id="7"))
+    for uri in ("http://mlflow.example:5000", "https://mlflow.example/"):
+        link = link_to_run(uri, handle, "abc")
+        assert isinstance(link, dg.UrlMetadataValue)
+        assert link.value == f"{uri.rstrip('/')}/#/experiments/7/runs/abc"
+    link = link_to_run("sqlite:////here/mlruns.db", handle, "abc")
+    assert isinstance(link, dg.TextMetadataValue)
+    told = "abc (see it with: mlflow ui --backend-store-uri sqlite:////here/mlruns.db)"
+    assert link.value == told
 
 
 @pytest.mark.slow

@@ -3,116 +3,25 @@
 Each case works on a copy of the package, so that code can be edited; only the workers are fake.
 """
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-import xec_pipeline.units
-
-PACKAGE = Path(xec_pipeline.units.__file__).parent
-PROBE = Path(__file__).parent / "fake_chain.py"
-RUNS = "preset: demo\ndata: {train_path: toy/train, val_path: toy/val, test_path: toy/test}\n"
-MAE = "data: {train_path: toy/train, val_path: toy/val}\n"
-INPAINTER = (
-    "preset: inpainter-demo\n"
-    "data: {train_path: toy/train, val_path: toy/val, test_path: toy/test}\n"
-    "mae: demo\nvalidation: {regressor: demo}\n"
+from xec_pipeline_tests.defs.chain_copy import (
+    DRAWN,
+    INPAINTED,
+    MAE,
+    ONCE,
+    RUNS,
+    Copy,
+    inpainter,
+    regressor,
 )
-DATASETS = ("toy.train", "toy.val", "toy.test")
-REGRESSORS = ("demo", "demo-scratch")
-COMPARED = ("predictions_csv", "baselines_csv")
-ONCE = ("event_displays", "efficiency", "onnx")
-INPAINTED = ("predictions_root", "dead_study", "export")
-
-
-def regressor(*names: str, runs: tuple[str, ...] = REGRESSORS) -> set[str]:
-    return {f"regressor/{name}[{run}]" for name in names for run in runs}
-
-
-def inpainter(*names: str) -> set[str]:
-    return {f"inpainter/{name}[demo]" for name in names}
-
-
-ALL = {
-    *(f"data/shards[{dataset}]" for dataset in DATASETS),
-    "mae/encoder[demo]",
-    *regressor("weights", "resolution_table", *COMPARED),
-    *regressor("resolution_pdf", *ONCE, runs=("demo",)),
-    *inpainter("weights", "analysis", *INPAINTED),
-}
-
-
-class Copy:
-    """A working folder with a copy of the package, a registry of four runs, and an instance."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        shutil.copytree(
-            PACKAGE, folder / "xec_pipeline", ignore=shutil.ignore_patterns("__pycache__")
-        )
-        for name in ("workspace.yaml", "dagster.yaml", "pyproject.toml"):
-            shutil.copy(PACKAGE.parent / name, folder / name)
-        for dataset in ("train", "val", "test"):
-            path = folder / "toy" / dataset / "MCGamma_000001.root"
-            path.parent.mkdir(parents=True)
-            path.write_text(dataset)
-        self.write("runs/mae/demo.yaml", MAE)
-        self.write("runs/regressor/demo.yaml", f"{RUNS}mae: demo\n")
-        self.write("runs/regressor/demo-scratch.yaml", RUNS)
-        self.write("runs/inpainter/demo.yaml", INPAINTER)
-
-    def write(self, name: str, text: str) -> None:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-    def append(self, name: str, text: str) -> None:
-        path = self.folder / name
-        path.write_text(path.read_text() + text)
-
-    def demo(
-        self, *arguments: str, versions: dict[str, str] | None = None
-    ) -> tuple[set[str], set[str]]:
-        """Call the fake demo; return what it made and what is then not fresh."""
-        env = {
-            **os.environ,
-            "PYTHONPATH": str(self.folder),
-            "DAGSTER_HOME": str(self.folder),
-            "FAKE_VERSIONS": json.dumps(versions or {}),
-        }
-        env.pop("XEC_RUNS", None)
-        command = [sys.executable, "-W", "ignore", str(PROBE), *arguments]
-        done = subprocess.run(
-            command, cwd=self.folder, env=env, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        answer = json.loads(done.stdout.splitlines()[-1])
-        not_fresh = {name for name, status in answer["status"].items() if status != "FRESH"}
-        return set(answer["made"]), not_fresh
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working folder after a first demo."""
-    copy = Copy(tmp_path_factory.mktemp("chain"))
-    made, not_fresh = copy.demo()
-    assert made == ALL
-    assert not_fresh == set()
-    return copy.folder
 
 
 @pytest.fixture
-def copy(finished: Path, tmp_path: Path) -> Copy:
-    """A copy of it, to be edited."""
-    shutil.copytree(finished, tmp_path / "chain")
-    again = Copy.__new__(Copy)
-    again.folder = tmp_path / "chain"
-    return again
+def copy(finished_chain: Copy, tmp_path: Path) -> Copy:
+    return finished_chain.duplicate(tmp_path / "chain")
 
 
 @pytest.mark.slow
@@ -121,7 +30,7 @@ def test_second_demo_does_nothing_and_drawing_code_concerns_figures_only(copy):
     assert copy.demo() == (set(), set())
     copy.append("xec_pipeline/evaluation/plots/energy.py", "\nADDED = 1\n")
     figures = regressor("resolution_pdf", runs=("demo",))
-    never_made = regressor("resolution_pdf", *ONCE, runs=("demo-scratch",))
+    never_made = regressor(*DRAWN, "baselines_csv", *ONCE, runs=("demo-scratch",))
     assert copy.demo("look", "as_users_do") == (set(), figures | never_made)
     assert copy.demo() == (figures, set())
 
@@ -135,8 +44,8 @@ def test_changed_files_are_followed_only_as_far_as_content_changes(copy):
     made, not_fresh = copy.demo(versions={"shards": "other"})
     assert made == {
         "data/shards[toy.test]",
-        *regressor(*COMPARED),
-        *regressor(*ONCE, runs=("demo",)),
+        *regressor("predictions_csv"),
+        *regressor("baselines_csv", *ONCE, runs=("demo",)),
         *inpainter(*INPAINTED),
     }
     assert not_fresh == set()

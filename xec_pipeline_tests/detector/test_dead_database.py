@@ -17,15 +17,9 @@ from xec_pipeline.detector.dead_query import SCHEMA, chain_statement, table_as
 from xec_pipeline.detector.dead_runs import dead_mask_for
 from xec_pipeline.detector.dead_table import DeadTable
 from xec_pipeline.errors import ConfigError, DataError
-from xec_pipeline_tests.detector import made_up_database, postgres
+from xec_pipeline_tests import postgres
+from xec_pipeline_tests.detector import made_up_database
 from xec_pipeline_tests.detector.made_up_database import BAD
-
-
-@pytest.fixture(scope="module")
-def postgres_url():
-    programs = postgres.require_server()
-    with postgres.running_server(programs) as url:
-        yield url
 
 
 def filled(url, *, folded=False):
@@ -40,7 +34,7 @@ def url(request, tmp_path_factory):
     if request.param == "sqlite":
         path = tmp_path_factory.mktemp("database") / "meg.db"
         return filled(make_url(f"sqlite:///{path}"))
-    server = request.getfixturevalue("postgres_url")
+    server = request.getfixturevalue("postgres_server")
     name = request.param.replace("postgresql", "meg").replace(" ", "_")
     admin = sa.create_engine(server, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
@@ -200,8 +194,8 @@ def test_other_file_than_sqlite(tmp_path):
         DeadDatabase(f"sqlite:///{path}").of_run(1)
 
 
-def test_wrong_password_is_not_shown(postgres_url):
-    wrong = postgres_url.set(password="Hidden4711")
+def test_wrong_password_is_not_shown(postgres_server):
+    wrong = postgres_server.set(password="Hidden4711")
     with pytest.raises(DataError, match="password authentication failed") as caught:
         DeadDatabase(wrong.render_as_string(hide_password=False)).of_run(1)
     everything = "".join(traceback.format_exception(caught.value))

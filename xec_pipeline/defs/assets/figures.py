@@ -58,6 +58,7 @@ def resolution_table(
     deps=[
         keys.WEIGHTS,
         keys.PREDICTIONS,
+        keys.EVALUATION_CONFIG,
         dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_evaluation),
     ],
     partitions_def=run_partitions,
@@ -78,6 +79,7 @@ def event_displays(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.Mater
     deps=[
         keys.PREDICTIONS,
         keys.BASELINES,
+        keys.EVALUATION_CONFIG,
         dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_evaluation),
     ],
     partitions_def=run_partitions,

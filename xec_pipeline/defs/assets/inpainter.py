@@ -130,7 +130,7 @@ def dead_study(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.Materiali
     key=keys.INPAINTER_EXPORT,
     deps=[
         keys.INPAINTER,
-        keys.MEASUREMENT_CONFIG,
+        keys.INPAINTER_EXPORT_CONFIG,
         dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_recovery),
     ],
     partitions_def=inpainter_partitions,

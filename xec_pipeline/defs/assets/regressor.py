@@ -59,7 +59,11 @@ def weights(
 
 @dg.asset(
     key=keys.PREDICTIONS,
-    deps=[keys.WEIGHTS, dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_evaluation)],
+    deps=[
+        keys.WEIGHTS,
+        keys.EVALUATION_CONFIG,
+        dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_evaluation),
+    ],
     partitions_def=run_partitions,
     group_name="regressor",
     kinds={"csv"},
@@ -75,7 +79,7 @@ def predictions_csv(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.Mate
 
 @dg.asset(
     key=keys.BASELINES,
-    deps=[keys.CONFIG, dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_run)],
+    deps=[keys.EVALUATION_CONFIG, dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_run)],
     partitions_def=run_partitions,
     group_name="regressor",
     kinds={"csv"},
@@ -89,7 +93,11 @@ def baselines_csv(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.Materi
 
 @dg.asset(
     key=keys.ONNX,
-    deps=[keys.WEIGHTS, dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_evaluation)],
+    deps=[
+        keys.WEIGHTS,
+        keys.EXPORT_CONFIG,
+        dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_evaluation),
+    ],
     partitions_def=run_partitions,
     group_name="regressor",
     kinds={"onnx"},

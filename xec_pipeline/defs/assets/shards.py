@@ -4,7 +4,7 @@ import dagster as dg
 
 from xec_pipeline.config.registry import run_path
 from xec_pipeline.defs import code, keys
-from xec_pipeline.defs.partitions import DATASETS, dataset_partitions
+from xec_pipeline.defs.partitions import DATASETS, dataset_partitions, samples_beside
 from xec_pipeline.defs.resources.torch_ddp import TorchDDP
 
 
@@ -22,4 +22,6 @@ def shards(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeRe
     dataset = DATASETS[context.partition_key]
     config = run_path(dataset.kind, dataset.run_name)
     arguments = ["--config", str(config), "--kind", dataset.kind, "--path", dataset.path]
+    for path in samples_beside(context.partition_key):
+        arguments += ["--apart-from", path]
     return ddp.run(context, "xec_pipeline.workers.shards", arguments, profile="cpu")

@@ -50,9 +50,39 @@ mae_config = dg.AssetSpec(
 measurement_config = dg.AssetSpec(
     keys.MEASUREMENT_CONFIG,
     description=(
-        "Sections `validation` and `export` of an inpainter's YAML file: what is measured and "
-        "exported. The version is their hash, with the content of the file of dead sensors."
+        "Section `validation` of an inpainter's YAML file, and its test events: what is measured. "
+        "The version is their hash, with the content of the file of dead sensors."
     ),
+    partitions_def=inpainter_partitions,
+    group_name="config",
+    kinds={"yaml"},
+    owners=keys.OWNERS,
+)
+
+evaluation_config = dg.AssetSpec(
+    keys.EVALUATION_CONFIG,
+    description=(
+        "What a regressor's YAML file says of events and targets: which samples it names, which "
+        "quantities are asked for, how times are counted. The version is the hash of these."
+    ),
+    partitions_def=run_partitions,
+    group_name="config",
+    kinds={"yaml"},
+    owners=keys.OWNERS,
+)
+
+export_config = dg.AssetSpec(
+    keys.EXPORT_CONFIG,
+    description="Section `export` of a regressor's YAML file. The version is its hash.",
+    partitions_def=run_partitions,
+    group_name="config",
+    kinds={"yaml"},
+    owners=keys.OWNERS,
+)
+
+inpainter_export_config = dg.AssetSpec(
+    keys.INPAINTER_EXPORT_CONFIG,
+    description="Section `export` of an inpainter's YAML file. The version is its hash.",
     partitions_def=inpainter_partitions,
     group_name="config",
     kinds={"yaml"},

@@ -56,8 +56,10 @@ export_inpainter = dg.define_asset_job(
 
 evaluate_regressor = dg.define_asset_job(
     "evaluate_regressor",
-    dg.AssetSelection.assets(keys.FIGURES, keys.TABLE, keys.DISPLAYS, keys.EFFICIENCY, keys.ONNX),
-    description="All that follows from the tables and weights of a run: figures, limits, ONNX, report.",
+    dg.AssetSelection.assets(
+        keys.FIGURES, keys.TABLE, keys.DISPLAYS, keys.EFFICIENCY, keys.ONNX, keys.REPORT
+    ),
+    description="What follows from the tables and weights of a run: figures, limits, ONNX, report.",
     tags={"xec/kind": "evaluate"},
 )
 

@@ -13,7 +13,7 @@ from xec_pipeline.config.registry import (
     registered_mae,
     registered_regressor,
 )
-from xec_pipeline.config.run_base import Run
+from xec_pipeline.config.run_base import Run, short_hash
 from xec_pipeline.data.root_files import find_root_files
 from xec_pipeline.defs import keys
 from xec_pipeline.defs.partitions import (
@@ -34,12 +34,15 @@ def changed_configs(instance: dg.DagsterInstance) -> Iterator[dg.AssetObservatio
     """Yield an observation for each registered run whose options differ from those last seen."""
     for name in run_partitions.get_partition_keys():
         yield from _changed_config(instance, keys.CONFIG, name, _of(registered_regressor))
+        yield from _changed_config(instance, keys.EVALUATION_CONFIG, name, _evaluation)
+        yield from _changed_config(instance, keys.EXPORT_CONFIG, name, _export)
     for name in mae_partitions.get_partition_keys():
         yield from _changed_config(instance, keys.MAE_CONFIG, name, _of(registered_mae))
     for name in inpainter_partitions.get_partition_keys():
         training = _of(registered_inpainter)
         yield from _changed_config(instance, keys.INPAINTER_CONFIG, name, training)
         yield from _changed_config(instance, keys.MEASUREMENT_CONFIG, name, _measurement)
+        yield from _changed_config(instance, keys.INPAINTER_EXPORT_CONFIG, name, _inpainter_export)
 
 
 def changed_datasets(
@@ -81,8 +84,20 @@ def _of(read: Callable[[str], Run]) -> Callable[[str], str]:
     return lambda name: read(name).digest()
 
 
+def _evaluation(name: str) -> str:
+    return registered_regressor(name).evaluation_digest()
+
+
+def _export(name: str) -> str:
+    return short_hash(registered_regressor(name).export.model_dump())
+
+
 def _measurement(name: str) -> str:
     return registered_inpainter(name).measurement_digest()
+
+
+def _inpainter_export(name: str) -> str:
+    return short_hash(registered_inpainter(name).export.model_dump())
 
 
 def _files(path: str) -> list[Path]:

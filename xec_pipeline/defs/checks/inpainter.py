@@ -5,7 +5,13 @@ import math
 import dagster as dg
 
 from xec_pipeline.defs import keys
-from xec_pipeline.defs.checks.latest import holds_present_weights, latest, number, run_name
+from xec_pipeline.defs.checks.latest import (
+    holds_present_weights,
+    latest,
+    number,
+    reproduces_network,
+    run_name,
+)
 
 _BRIGHT_ERROR = "relative_rms_above_100_photons_"
 
@@ -55,3 +61,16 @@ def network_beats_simple_methods(context: dg.AssetCheckExecutionContext) -> dg.A
 def exports_match_weights(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Compare the versions of the weights."""
     return holds_present_weights(context, keys.INPAINTER_EXPORT, keys.INPAINTER)
+
+
+@dg.asset_check(
+    asset=keys.INPAINTER_EXPORT,
+    blocking=True,
+    description=(
+        "TorchScript and ONNX give what the network gives: the largest difference over all "
+        "outputs, events and batch sizes is at most what is allowed."
+    ),
+)
+def exports_reproduce_network(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Look at the differences that the export found."""
+    return reproduces_network(context, keys.INPAINTER_EXPORT)

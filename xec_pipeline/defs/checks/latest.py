@@ -5,11 +5,15 @@ preview in Dagster.)
 """
 
 import math
+from typing import Any, Final
 
 import dagster as dg
 
 from xec_pipeline.defs.keys import VERSION_TAG
 from xec_pipeline.defs.lineage import latest_of
+
+_HISTORY: Final = 100
+"""Evaluations and materializations that are looked back on."""
 
 
 def run_name(context: dg.AssetCheckExecutionContext) -> str:
@@ -29,6 +33,60 @@ def number(made: dg.AssetMaterialization | None, name: str) -> float:
     """Return a number of a materialization's metadata; NaN if it is not there."""
     value = made.metadata[name].value if made and name in made.metadata else None
     return float(value) if isinstance(value, int | float) else math.nan
+
+
+def accepted_before(
+    context: dg.AssetCheckExecutionContext, key: dg.AssetKey, check: str, *, same: str
+) -> tuple[dg.AssetMaterialization, str] | None:
+    """Return the last earlier materialization that passed a check, and its Dagster run.
+
+    Parameters
+    ----------
+    context
+        Of the check that runs now.
+    key
+        Asset of the check.
+    check
+        Name of the check.
+    same
+        Metadata that must be equal in both, such as the version of the events.
+    """
+    history = context.instance.event_log_storage.get_asset_check_execution_history(
+        dg.AssetCheckKey(key, check), limit=_HISTORY
+    )
+    passed = {_judged(record) for record in history if record.status.value == "SUCCEEDED"}
+    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[run_name(context)])
+    now, *earlier = context.instance.fetch_materializations(wanted, limit=_HISTORY).records
+    present = now.event_log_entry.asset_materialization
+    for record in earlier:
+        made = record.event_log_entry.asset_materialization
+        if made and present and record.storage_id in passed and _agree(made, present, same):
+            return made, record.run_id
+    return None
+
+
+def _judged(record: Any) -> int | None:
+    """Return the materialization that the evaluation of a check was about."""
+    entry = record.event
+    event = entry.dagster_event if entry else None
+    about = event.asset_check_evaluation_data.target_materialization_data if event else None
+    return about.storage_id if about else None
+
+
+def _agree(first: dg.AssetMaterialization, second: dg.AssetMaterialization, name: str) -> bool:
+    if name not in first.metadata or name not in second.metadata:
+        return False
+    return bool(first.metadata[name].value == second.metadata[name].value)
+
+
+def reproduces_network(
+    context: dg.AssetCheckExecutionContext, exported: dg.AssetKey
+) -> dg.AssetCheckResult:
+    """Look at the largest difference between exported model and network that was found."""
+    made = latest(context, exported)
+    numbers = {name: number(made, name) for name in ("parity_of_allowed", "parity_events")}
+    passed = numbers["parity_of_allowed"] <= 1 and numbers["parity_events"] > 0
+    return dg.AssetCheckResult(passed=passed, metadata={"run": run_name(context), **numbers})
 
 
 def holds_present_weights(

@@ -9,7 +9,11 @@ import dagster as dg
 
 from xec_pipeline.config.registry import registered_regressor
 from xec_pipeline.defs import keys
-from xec_pipeline.defs.checks.latest import holds_present_weights, run_name
+from xec_pipeline.defs.checks.latest import (
+    holds_present_weights,
+    reproduces_network,
+    run_name,
+)
 from xec_pipeline.evaluation.metadata import read_meta
 
 
@@ -42,6 +46,19 @@ def predictions_are_complete(context: dg.AssetCheckExecutionContext) -> dg.Asset
 def onnx_matches_weights(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Compare the versions of the weights."""
     return holds_present_weights(context, keys.ONNX, keys.WEIGHTS)
+
+
+@dg.asset_check(
+    asset=keys.ONNX,
+    blocking=True,
+    description=(
+        "onnxruntime gives what torch gives: the largest difference over all outputs, events and "
+        "batch sizes is at most what is allowed (3e-4 of the spread of the target)."
+    ),
+)
+def onnx_reproduces_network(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Look at the differences that the export found."""
+    return reproduces_network(context, keys.ONNX)
 
 
 def _tables(run_dir: Path, run_name: str) -> Iterator[tuple[Path, str, Path]]:

@@ -48,7 +48,9 @@ class OpenRun:
             return result
         if result.data_version is not None:
             self.handle.set_tag("data_version", result.data_version.value)
-        link = {"mlflow_run": _link(self.env["MLFLOW_TRACKING_URI"], self.handle, self.run_id)}
+        link = {
+            "mlflow_run": link_to_run(self.env["MLFLOW_TRACKING_URI"], self.handle, self.run_id)
+        }
         return result._replace(metadata={**(result.metadata or {}), **link})
 
 
@@ -186,10 +188,21 @@ def _earlier(
     return str(found[0].info.run_id) if found else None
 
 
-def _link(uri: str, handle: Any, run_id: str) -> dg.MetadataValue[Any]:
+def link_to_run(uri: str, handle: Any, run_id: str) -> dg.MetadataValue[Any]:
+    """Return the page of an MLflow run on a server; for a file, how to look at it.
+
+    Parameters
+    ----------
+    uri
+        MLflow store.
+    handle
+        Knows the experiment; see `OpenRun`.
+    run_id
+        The run.
+    """
     if uri.startswith("http"):
         experiment = handle.experiment.experiment_id
-        return dg.MetadataValue.url(f"{uri}/#/experiments/{experiment}/runs/{run_id}")
+        return dg.MetadataValue.url(f"{uri.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}")
     return dg.MetadataValue.text(f"{run_id} (see it with: mlflow ui --backend-store-uri {uri})")
 
 

@@ -27,6 +27,7 @@ from xec_pipeline.training.masked_losses import (
     MaskedLoss,
     SensorTruth,
     sensor_truth,
+    visible_means,
 )
 from xec_pipeline.training.masked_metrics import MaskedSums, MaskedTotals
 from xec_pipeline.training.network import mixed_precision
@@ -221,6 +222,27 @@ class MaskedStage(abc.ABC):
             metrics |= totals.errors("val/")
         metrics |= self._training_metrics()
         return Validation(loss=totals.loss, metrics=metrics, table=None)
+
+    @torch.no_grad()
+    def constant_losses(self) -> dict[str, float]:
+        """Return `val/<feature>_loss` of a prediction without a network, for one rank.
+
+        It is the same for all hidden sensors of an event: the mean of those that can be seen.
+        """
+        sums = self._sums()
+        batches = self._batches_of(self._val, self._val_events, alone=True)
+        for batch in batches.epoch(shuffle=False):
+            masked = self._masked(batch, FIXED_DRAW, 0.0)
+            truth, is_hidden = masked.truth, masked.is_hidden
+            guess = visible_means(truth, is_hidden, self._run.model.predict_channels)
+            losses = self._loss.feature_losses(guess, truth, is_hidden)
+            event_loss = masked.weight * self._loss.event_losses(losses)
+            sums.add(event_loss, masked.weight, losses, truth, is_hidden)
+        found = sums.over_ranks(DistContext()).losses("val/")
+        return {
+            name: found[name]
+            for name in (f"val/{feature}_loss" for feature in self._run.model.predict_channels)
+        }
 
     @torch.no_grad()
     def predict(

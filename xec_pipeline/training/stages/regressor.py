@@ -165,6 +165,21 @@ class RegressorStage:
             metrics |= self.objective.metrics()
         return Validation(loss=total, metrics=metrics | self._physics(table), table=table)
 
+    def constant_losses(self) -> dict[str, float]:
+        """Return the loss `val/loss` of a network that answers with the mean of the training.
+
+        What a network has learned shows in how far its own loss is below. Only for one rank.
+        """
+        total = 0.0
+        for task, values in self._val.chosen_targets().items():
+            target = self.scaling.standardize(task, torch.from_numpy(values).to(self._dist.device))
+            target = target[torch.isfinite(target).all(dim=1)]
+            has_sigma = self._scored[task].loss_fn == "gaussian_nll"
+            answer = target.new_zeros(len(target), target.shape[1] * (2 if has_sigma else 1))
+            loss = event_loss(answer, target, self._scored[task], self._units(task))
+            total += self._run.tasks[task].weight * float(loss.mean(dtype=torch.float64))
+        return {"val/loss": total}
+
     def take_targets(self, statistics: Mapping[str, Any], path: Path) -> None:
         """Standardize targets as the network of checkpoint `path` has learned them.
 

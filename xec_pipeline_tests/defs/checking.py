@@ -1,0 +1,33 @@
+"""One asset check, on an asset that stands for the real one."""
+
+from typing import Any
+
+import dagster as dg
+
+CheckDefinition = Any
+
+
+def check(
+    definition: CheckDefinition,
+    key: dg.AssetKey,
+    instance: dg.DagsterInstance | None = None,
+    partition: str = "demo",
+    /,
+    **metadata: Any,
+) -> dg.AssetCheckEvaluation:
+    """Materialize an asset with this metadata, together with the check."""
+
+    @dg.asset(key=key, partitions_def=dg.StaticPartitionsDefinition([partition]))
+    def asset() -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(metadata=metadata)
+
+    result = dg.materialize(
+        [asset, definition], partition_key=partition, instance=instance, raise_on_error=False
+    )
+    (evaluation,) = result.get_asset_check_evaluations()
+    return evaluation
+
+
+def numbers(evaluation: dg.AssetCheckEvaluation) -> dict[str, Any]:
+    """Return the metadata of an evaluation as plain values."""
+    return {name: value.value for name, value in evaluation.metadata.items()}
