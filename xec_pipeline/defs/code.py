@@ -18,6 +18,7 @@ _NO_CONTENT: Final = (
     "xec_pipeline.training.tracking",
     "xec_pipeline.workers.lifetime",
     "xec_pipeline.workers.pipes",
+    "xec_pipeline.workers.table_metadata",
 )
 # How shards are made reaches the rest through the content of the shards.
 _SHARD_MAKING: Final = (

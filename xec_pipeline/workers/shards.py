@@ -55,7 +55,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run_worker(config: DataConfig, path: str, jobs: int | None, report: Report) -> ShardSet:
     """Build the shards of the events at `path` as a run's `config` says, and report them."""
-    started = time.perf_counter()
+    started, n_converted = time.perf_counter(), 0
+
+    def converted(n_events: int) -> None:
+        nonlocal n_converted
+        n_converted = n_events
+        report.progress(events=n_events)
+
     out_dir = shard_dir_for(config, path)
     if is_shard_dir(path):
         shards = open_shards(path)
@@ -67,10 +73,13 @@ def run_worker(config: DataConfig, path: str, jobs: int | None, report: Report) 
             out_dir,
             config,
             jobs=jobs,
-            on_progress=lambda n_done: report.progress(events=n_done),
+            on_progress=converted,
         )
         shards = open_shards(out_dir)
-    report.result(describe(shards, time.perf_counter() - started), shards.data_version)
+    seconds = time.perf_counter() - started
+    # Parts that were there already say nothing about speed.
+    speed = {"events_per_s": n_converted / seconds} if n_converted else {}
+    report.result({**describe(shards, seconds), **speed}, shards.data_version)
     return shards
 
 

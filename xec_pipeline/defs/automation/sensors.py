@@ -5,6 +5,7 @@ from typing import Final
 import dagster as dg
 
 from xec_pipeline.defs import keys
+from xec_pipeline.defs.automation.intervals import sensor_seconds
 from xec_pipeline.defs.automation.observation import changed_configs, changed_datasets
 
 # A tick must answer within a minute; larger files than fit are read over several ticks.
@@ -12,7 +13,7 @@ _READING_SECONDS: Final = 20.0
 
 
 @dg.sensor(
-    minimum_interval_seconds=30,
+    minimum_interval_seconds=sensor_seconds(30),
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Reports changed run configurations of the registry.",
 )
@@ -22,7 +23,7 @@ def run_registry(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
 
 
 @dg.sensor(
-    minimum_interval_seconds=60,
+    minimum_interval_seconds=sensor_seconds(60),
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Reports new and changed ROOT files of the datasets that runs name.",
 )
@@ -40,6 +41,6 @@ figures_follow = dg.AutomationConditionSensorDefinition(
     "figures_follow",
     target=dg.AssetSelection.assets(keys.FIGURES, keys.TABLE, keys.ANALYSIS),
     default_status=dg.DefaultSensorStatus.RUNNING,
-    minimum_interval_seconds=30,
+    minimum_interval_seconds=sensor_seconds(30),
     description="Draws figures and tables again when their tables or their code changed.",
 )

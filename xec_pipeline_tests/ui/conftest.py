@@ -1,0 +1,116 @@
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from xec_pipeline_tests.ui.dagster_dev import DagsterDev
+from xec_pipeline_tests.ui.project import PACKAGE, TINY, Project
+
+FOLDER = Path(__file__).parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SCREENSHOTS = PACKAGE.parent / ".test-output" / "screenshots"
+# A step takes seconds on an idle machine; tests also run on busy ones.
+_PATIENCE_MS = 180_000
+_TEST_SECONDS = 600
+
+
+def screenshots() -> Path:
+    folder = Path(os.environ.get("XEC_SCREENSHOTS", SCREENSHOTS))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if FOLDER in item.path.parents:
+            item.add_marker(pytest.mark.ui)
+            item.add_marker(pytest.mark.timeout(_TEST_SECONDS))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    fixtures = getattr(item, "funcargs", {})
+    if report.failed and "dev" in fixtures:
+        report.sections.append(("dg dev", fixtures["dev"].log_tail()))
+    if report.failed and call.when == "call" and "page" in fixtures:
+        path = screenshots() / f"failed-{item.name}.png"
+        fixtures["page"].screenshot(path=path)
+        report.sections.append(("screenshot", f"{fixtures['page'].url}\n{path}"))
+    return report
+
+
+@pytest.fixture(scope="package")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with toy events and runs that train within seconds; nothing is made yet."""
+    return Project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="package")
+def dev(project: Project) -> Iterator[DagsterDev]:
+    """A running `dg dev` of it."""
+    server = DagsterDev(project.folder)
+    try:
+        yield server
+    finally:
+        survivors = server.stop()
+    assert survivors == []
+
+
+@pytest.fixture(scope="package")
+def encoder_run(dev: DagsterDev) -> str:
+    """The Dagster run that pre-trains the encoder of the tiny MAE; it has perhaps not ended yet."""
+    return dev.launch("pretrain_mae", TINY)
+
+
+@pytest.fixture(scope="package")
+def trained(dev: DagsterDev, encoder_run: str) -> None:
+    """The tiny regressor with its tables; what is there already stays as it is."""
+    dev.wait_for_run(encoder_run)
+    wanted = ("regressor/weights", "regressor/predictions_csv", "regressor/baselines_csv")
+    missing = [asset for asset in wanted if dev.stale(asset, TINY) == "MISSING"]
+    if missing:
+        dev.wait_for_run(dev.launch("train_regressor", TINY, *missing))
+
+
+@pytest.fixture(scope="package")
+def drawn(dev: DagsterDev, trained: None) -> None:
+    """Figure and table of the tiny regressor, which nobody asks for."""
+    for asset in ("regressor/resolution_pdf", "regressor/resolution_table"):
+        dev.wait_for(
+            lambda asset=asset: dev.stale(asset, TINY) == "FRESH", 180, f"{asset} did not follow"
+        )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium of the system, without a window."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine; .ci/run installs it, so there this test runs")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser: Browser, dev: DagsterDev) -> Iterator[Page]:
+    """A fresh page; addresses count from the UI's root."""
+    expect.set_options(timeout=_PATIENCE_MS)
+    context = browser.new_context(base_url=dev.url, viewport={"width": 1600, "height": 1000})
+    context.set_default_timeout(_PATIENCE_MS)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def shot(page: Page) -> Callable[[str], None]:
+    """Keep a picture of the page under a name."""
+
+    def keep(name: str) -> None:
+        page.screenshot(path=screenshots() / f"{name}.png")
+
+    return keep
