@@ -21,6 +21,7 @@ COMMANDS = (
     "analyze",
     "limits",
     "export",
+    "promote",
     "recover",
     "dead-study",
     "inspect",

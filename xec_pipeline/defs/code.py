@@ -9,10 +9,13 @@ from xec_pipeline.versioning import PACKAGE_DIR, code_version_of
 # What talks to the user, or only carries names and paths, changes no content.
 _NO_CONTENT: Final = (
     "xec_pipeline.cli",
+    "xec_pipeline.config.cron",
     "xec_pipeline.config.flags",
     "xec_pipeline.config.registry",
+    "xec_pipeline.config.retraining",
     "xec_pipeline.errors",
     "xec_pipeline.revision",
+    "xec_pipeline.training.model_registry",
     "xec_pipeline.training.reporting",
     "xec_pipeline.training.system_metrics",
     "xec_pipeline.training.tracking",
@@ -87,3 +90,6 @@ INPAINTER_EXPORT: Final = Code(
     without=(*_SHARD_MAKING, "xec_pipeline.simulation", "xec_pipeline.training.loop"),
     libraries=("torch", "onnx"),
 )
+SELECTION: Final = Code(worker="select_champion", without=("xec_pipeline.evaluation.plots",))
+PUBLISHED: Final = Code(worker="publish")
+LEADERBOARD: Final = Code(worker="leaderboard")

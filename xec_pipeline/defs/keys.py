@@ -24,8 +24,15 @@ RECOVERED: Final = dg.AssetKey(["inpainter", "predictions_root"])
 ANALYSIS: Final = dg.AssetKey(["inpainter", "analysis"])
 DEAD_STUDY: Final = dg.AssetKey(["inpainter", "dead_study"])
 INPAINTER_EXPORT: Final = dg.AssetKey(["inpainter", "export"])
+SELECTION: Final = dg.AssetKey(["production", "selection"])
+PRODUCTION_ONNX: Final = dg.AssetKey(["production", "onnx"])
+LEADERBOARD: Final = dg.AssetKey(["leaderboard"])
+RETRAINED: Final = (WEIGHTS, PREDICTIONS, BASELINES, TABLE, ONNX)
+"""What a retraining makes of a run, before it challenges the model in use."""
 
 OWNERS: Final = ["team:xec"]
 GPU_POOL: Final = "gpu"
+PRODUCTION_POOL: Final = "production"
+"""One at a time: two selections at once would both compare with the same champion."""
 VERSION_TAG: Final = "dagster/data_version"
 """Tag under which Dagster keeps the data version of a materialization or an observation."""

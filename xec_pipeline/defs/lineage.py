@@ -133,3 +133,11 @@ def latest_of(
     records = instance.fetch_materializations(wanted, limit=1).records
     made = records[0].event_log_entry.asset_materialization if records else None
     return None if made is None else (made, records[0].run_id)
+
+
+def latest_unpartitioned(
+    instance: dg.DagsterInstance, key: dg.AssetKey
+) -> dg.AssetMaterialization | None:
+    """Return the latest materialization of an asset without partitions."""
+    event = instance.get_latest_materialization_event(key)
+    return None if event is None else event.asset_materialization

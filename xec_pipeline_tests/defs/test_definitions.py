@@ -23,6 +23,9 @@ MADE = {
     "inpainter/analysis",
     "inpainter/dead_study",
     "inpainter/export",
+    "production/selection",
+    "production/onnx",
+    "leaderboard",
 }
 EXTERNAL = {"raw/root_files", "config/regressor", "config/mae", "config/inpainter"}
 EXTERNAL |= {"config/inpainter_measurement"}
@@ -74,6 +77,10 @@ def test_graph_holds_the_chain(specs):
     assert above["inpainter/analysis"] == {"inpainter/predictions_root"}
     assert above["inpainter/dead_study"] == measured | {"regressor/weights"}
     assert above["inpainter/export"] == measured
+    made = {"regressor/weights", "regressor/predictions_csv", "regressor/onnx"}
+    assert above["production/selection"] == made
+    assert above["production/onnx"] == {"production/selection", "regressor/onnx"}
+    assert above["leaderboard"] == {"regressor/resolution_table", "production/selection"}
 
 
 @pytest.mark.parametrize("name", sorted(MADE | EXTERNAL))
@@ -82,7 +89,7 @@ def test_asset_is_described(specs, name):
     assert spec.description
     assert spec.owners
     assert spec.kinds
-    assert spec.group_name == name.split("/")[0]
+    assert spec.group_name == ("production" if name == "leaderboard" else name.split("/")[0])
     assert (spec.code_version is not None) == (name in MADE)
 
 
@@ -92,6 +99,8 @@ def test_only_figures_and_tables_are_made_unasked(specs):
         "regressor/resolution_pdf",
         "regressor/resolution_table",
         "inpainter/analysis",
+        "production/onnx",
+        "leaderboard",
     }
 
 
@@ -133,6 +142,7 @@ def test_what_needs_a_gpu_waits_in_its_pool(definitions, name):
         "analyze_inpainter",
         "study_dead_sensors",
         "export_inpainter",
+        "retrain_regressor",
     ],
 )
 def test_jobs_can_be_built(definitions, job):

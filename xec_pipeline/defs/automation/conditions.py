@@ -5,11 +5,17 @@ from typing import Any
 import dagster as dg
 
 
-def on_changed_data_or_code() -> dg.AutomationCondition[dg.AssetKey]:
+def on_changed_data_or_code(*, with_all_inputs: bool = True) -> dg.AutomationCondition[dg.AssetKey]:
     """Return the condition "my inputs' content or my own code changed".
 
     Dagster's `eager` runs after every materialization of an input, also one with equal content, and
     never for changed code.
+
+    Parameters
+    ----------
+    with_all_inputs
+        Wait until every input exists. What looks at all runs takes those that are there: one input
+        is enough.
     """
     condition: Any = dg.AutomationCondition  # its own annotations do not fit together
     # An input that was made in one run with this asset has been taken into account already.
@@ -17,10 +23,15 @@ def on_changed_data_or_code() -> dg.AutomationCondition[dg.AssetKey]:
         condition.data_version_changed() & ~condition.executed_with_root_target()
     ).with_label("content of an input changed")
     trigger = condition.newly_missing() | condition.code_version_changed() | new_input
+    inputs = (
+        ~condition.any_deps_missing()
+        if with_all_inputs
+        else condition.any_deps_match(~condition.missing()).with_label("some input exists")
+    )
     combined: dg.AutomationCondition[dg.AssetKey] = (
         condition.in_latest_time_window()
         & trigger.since_last_handled()
-        & ~condition.any_deps_missing()
+        & inputs
         & ~condition.any_deps_in_progress()
         & ~condition.in_progress()
         & condition.all_deps_blocking_checks_passed()

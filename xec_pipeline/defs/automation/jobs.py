@@ -82,3 +82,20 @@ export_onnx = dg.define_asset_job(
     description="ONNX model of a run.",
     tags={"xec/kind": "export"},
 )
+
+retrain_regressor = dg.define_asset_job(
+    "retrain_regressor",
+    dg.AssetSelection.assets(*keys.RETRAINED, keys.SELECTION, keys.PRODUCTION_ONNX),
+    description=(
+        "Train a run again, write its tables and its ONNX model, and let it challenge the model in "
+        "use. Schedules start it."
+    ),
+    tags={"xec/kind": "train"},
+)
+
+choose_model = dg.define_asset_job(
+    "choose_model",
+    dg.AssetSelection.assets(keys.SELECTION, keys.PRODUCTION_ONNX),
+    description="Choose the model in use among all complete runs, and publish it.",
+    tags={"xec/kind": "evaluate"},
+)
