@@ -1,7 +1,7 @@
 """The graph as text, one fact a line, so that a difference is read at once.
 
-`python -m xec_pipeline_tests.defs.snapshot` writes definitions.txt beside this file anew. Partitions
-and schedules follow from the run registry and do not stand there.
+`python -m xec_pipeline_tests.defs.snapshot` writes definitions.txt beside this file anew. What
+follows from the run registry, partitions and schedules, is that of the repository's own one.
 """
 
 import sys
@@ -28,6 +28,9 @@ def lines(definitions: dg.Definitions) -> Iterator[str]:
         yield f"job {job.name}: {_names(made)}"
     for sensor in sorted(definitions.sensors or (), key=lambda sensor: sensor.name):
         yield f"sensor {sensor.name}: {sensor.default_status.value.lower()}"
+    for schedule in sorted(definitions.schedules or (), key=lambda schedule: schedule.name):
+        status = schedule.default_status.value.lower()
+        yield f"schedule {schedule.name}: {schedule.cron_schedule}, {status}"
 
 
 def _asset(node) -> Iterator[str]:

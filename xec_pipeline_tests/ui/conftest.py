@@ -4,14 +4,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from xec_pipeline_tests.ui.dagster_dev import DagsterDev
-from xec_pipeline_tests.ui.project import PACKAGE, TINY, Project
+from xec_pipeline_tests.ui.project import PACKAGE, TINY, TOYS, Project
 
 FOLDER = Path(__file__).parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SCREENSHOTS = PACKAGE.parent / ".test-output" / "screenshots"
+_VIEW: ViewportSize = {"width": 1500, "height": 950}
+MEASURED = pytest.StashKey[dict[str, float]]()
 # A step takes seconds on an idle machine; tests also run on busy ones.
 _PATIENCE_MS = 180_000
 _TEST_SECONDS = 600
@@ -43,6 +45,17 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+def pytest_terminal_summary(terminalreporter, config):
+    for what, seconds in config.stash.get(MEASURED, {}).items():
+        terminalreporter.write_line(f"ui: {what}: {seconds:.1f} s")
+
+
+@pytest.fixture(scope="package")
+def measured(pytestconfig: pytest.Config) -> dict[str, float]:
+    """Times [s] that the summary tells; they depend on the machine, so few are asserted."""
+    return pytestconfig.stash.setdefault(MEASURED, {})
+
+
 @pytest.fixture(scope="package")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with toy events and runs that train within seconds; nothing is made yet."""
@@ -50,10 +63,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="package")
-def dev(project: Project) -> Iterator[DagsterDev]:
+def dev(project: Project, measured: dict[str, float]) -> Iterator[DagsterDev]:
     """A running `dg dev` of it."""
     server = DagsterDev(project.folder)
+    measured["dg dev ready"] = server.seconds_to_start
     try:
+        server.wait_for(
+            lambda: len(server.observations("raw/root_files")) == len(TOYS),
+            60,
+            "the sensor has not seen the toy events",
+        )
         yield server
     finally:
         survivors = server.stop()
@@ -78,10 +97,13 @@ def trained(dev: DagsterDev, encoder_run: str) -> None:
 
 @pytest.fixture(scope="package")
 def drawn(dev: DagsterDev, trained: None) -> None:
-    """Figure and table of the tiny regressor, which nobody asks for."""
-    for asset in ("regressor/resolution_pdf", "regressor/resolution_table"):
+    """Figures, table and leaderboard, which nobody asks for."""
+    followers = {"regressor/resolution_pdf": TINY, "regressor/resolution_table": TINY}
+    for asset, partition in {**followers, "leaderboard": None}.items():
         dev.wait_for(
-            lambda asset=asset: dev.stale(asset, TINY) == "FRESH", 180, f"{asset} did not follow"
+            lambda asset=asset, partition=partition: dev.stale(asset, partition) == "FRESH",
+            300,
+            f"{asset} did not follow",
         )
 
 
@@ -100,17 +122,20 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, dev: DagsterDev) -> Iterator[Page]:
     """A fresh page; addresses count from the UI's root."""
     expect.set_options(timeout=_PATIENCE_MS)
-    context = browser.new_context(base_url=dev.url, viewport={"width": 1600, "height": 1000})
+    # Without animations: they would take a third of a processor while a test waits.
+    context = browser.new_context(base_url=dev.url, viewport=_VIEW, reduced_motion="reduce")
     context.set_default_timeout(_PATIENCE_MS)
     yield context.new_page()
     context.close()
 
 
 @pytest.fixture
-def shot(page: Page) -> Callable[[str], None]:
-    """Keep a picture of the page under a name."""
+def shot(page: Page) -> Callable[..., None]:
+    """Keep a picture of the page under a name; a tall one shows all of a long table."""
 
-    def keep(name: str) -> None:
+    def keep(name: str, *, height: int = _VIEW["height"]) -> None:
+        page.set_viewport_size({"width": _VIEW["width"], "height": height})
         page.screenshot(path=screenshots() / f"{name}.png")
+        page.set_viewport_size(_VIEW)
 
     return keep

@@ -36,12 +36,18 @@ mutation ($parameters: ExecutionParams!) {
 }
 """
 _STATUS = "query ($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
-_STALE = """query ($key: AssetKeyInput!, $partition: String!) {
+_TIMES = "query ($run: ID!) { runOrError(runId: $run) { ... on Run { creationTime endTime } } }"
+_STALE = """query ($key: AssetKeyInput!, $partition: String) {
   assetNodeOrError(assetKey: $key) { ... on AssetNode { staleStatus(partition: $partition) } }
 }"""
 _CODE = """query ($key: AssetKeyInput!) {
   assetNodeOrError(assetKey: $key) { ... on AssetNode { opVersion } }
 }"""
+_EVENTS = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
+  assetMaterializations(limit: 1) { timestamp }
+  assetObservations { timestamp partition metadataEntries { label
+    ... on IntMetadataEntry { intValue } } }
+} } }"""
 _RUNS = """{ runsOrError { ... on Runs { results { runId assetSelection { path } } } } }"""
 _ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 
@@ -153,8 +159,13 @@ class DagsterDev:
         """Return the status of a run."""
         return str(self.ask(_STATUS, run=run_id)["runOrError"]["status"])
 
-    def stale(self, asset: str, partition: str) -> str:
-        """Return whether a partition is FRESH, STALE or MISSING."""
+    def seconds_of_run(self, run_id: str) -> float:
+        """Return how long a run took that has ended, from its request on."""
+        run = self.ask(_TIMES, run=run_id)["runOrError"]
+        return float(run["endTime"]) - float(run["creationTime"])
+
+    def stale(self, asset: str, partition: str | None = None) -> str:
+        """Return whether an asset, or a partition of it, is FRESH, STALE or MISSING."""
         answer = self.ask(_STALE, key={"path": asset.split("/")}, partition=partition)
         return str(answer["assetNodeOrError"]["staleStatus"])
 
@@ -162,6 +173,16 @@ class DagsterDev:
         """Return the version of the code that makes an asset."""
         answer = self.ask(_CODE, key={"path": asset.split("/")})
         return str(answer["assetNodeOrError"]["opVersion"])
+
+    def observations(self, asset: str) -> list[dict[str, Any]]:
+        """Return the observations of an asset, oldest first: timestamp [ms], partition, numbers."""
+        node = self.ask(_EVENTS, key={"path": asset.split("/")})["assetNodeOrError"]
+        return [_observation(found) for found in reversed(node["assetObservations"])]
+
+    def made_at(self, asset: str) -> float:
+        """Return when an asset was made last [ms]."""
+        node = self.ask(_EVENTS, key={"path": asset.split("/")})["assetNodeOrError"]
+        return float(node["assetMaterializations"][0]["timestamp"])
 
     def made_by_runs(self) -> dict[str, list[str]]:
         """Return the keys of the assets that each run was to make, by run, newest first."""
@@ -197,6 +218,19 @@ class DagsterDev:
         return [entry["loadStatus"] for entry in entries] == ["LOADED"]
 
 
+def _observation(found: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = {
+        entry["label"]: entry["intValue"]
+        for entry in found["metadataEntries"]
+        if "intValue" in entry
+    }
+    return {
+        "timestamp": float(found["timestamp"]),
+        "partition": found["partition"],
+        **numbers,
+    }
+
+
 def _environment(folder: Path) -> Mapping[str, str]:
     kept = {
         name: value
@@ -210,6 +244,8 @@ def _environment(folder: Path) -> Mapping[str, str]:
         "XEC_NPROC": "1",
         "XEC_BACKEND": "gloo",
         "XEC_SENSOR_SECONDS": "4",
+        "XEC_FILE_AGE": "0",
+        "DAGSTER_GRPC_TIMEOUT_SECONDS": "300",
         _MARK: str(folder),
     }
 

@@ -15,7 +15,7 @@ PACKAGE = Path(xec_pipeline.units.__file__).parent
 ENDLESS = "endless"
 TINY = "tiny"
 _DATA = {"train_path": "toy/train", "val_path": "toy/val", "batch_size": 8, "num_workers": 1}
-_TOYS = {"toy/train": (1, 1), "toy/val": (2, 101)}
+TOYS = {"toy/train": (1, 1), "toy/val": (2, 101)}
 """Seed and first run number of the data sets."""
 _EVENTS = 32
 
@@ -32,12 +32,13 @@ class Project:
             shutil.copy(PACKAGE.parent / name, folder / name)
         no_cache = shutil.ignore_patterns("__pycache__")
         shutil.copytree(PACKAGE, folder / "xec_pipeline", ignore=no_cache)
-        for path, (seed, first_run) in _TOYS.items():
+        for path, (seed, first_run) in TOYS.items():
             options = {"events": _EVENTS, "files": 1, "seed": seed, "first_run": first_run}
             config = simulation_config("meg2", options)
             simulate_dataset(config, folder / path, progress=False)
         self._register("mae", TINY, _mae())
-        self._register("regressor", TINY, {**_regressor(3), "mae": TINY})
+        schedule = {"cron": "0 3 * * 1", "timezone": "Europe/Zurich"}
+        self._register("regressor", TINY, {**_regressor(3), "mae": TINY, "schedule": schedule})
         self._register("regressor", ENDLESS, _regressor(1_000_000))
 
     def append(self, name: str, text: str) -> None:

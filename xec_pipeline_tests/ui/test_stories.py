@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 from xec_pipeline_tests.ui.project import TINY
 
 _SECONDS = 180
+_NUMBER = re.compile(r"^\d+(\.\d+)?$")
 
 
 def materialize(page: Page, asset: str, partition: str) -> None:
@@ -33,7 +34,7 @@ def entry(page: Page, name: str):
     return rows.get_by_role("cell").nth(1)
 
 
-def test_events_become_shards_and_a_network_is_trained(page, dev, shot, encoder_run):
+def test_events_become_shards_and_a_network_is_trained(page, dev, shot, request):
     page.goto("/asset-groups")
     expect(page.get_by_role("button", name="regressor")).to_be_visible()
     shot("1-graph")
@@ -43,10 +44,11 @@ def test_events_become_shards_and_a_network_is_trained(page, dev, shot, encoder_
     shot("1-shards-made")
     page.goto("/assets/data/shards?view=partitions&partition=toy.train")
     expect(entry(page, "events")).to_have_text("32")
-    expect(entry(page, "size_bytes")).to_have_text(re.compile(r"^\d+$"))
+    for number in ("events_per_s", "wall_s", "size_bytes"):
+        expect(entry(page, number)).to_have_text(_NUMBER)
     shot("1-shards")
 
-    dev.wait_for_run(encoder_run)
+    dev.wait_for_run(request.getfixturevalue("encoder_run"))
     materialize(page, "regressor/weights", TINY)
     expect(event(page, "ASSET_OBSERVATION").first).to_be_visible()
     shot("1-training")
@@ -56,20 +58,20 @@ def test_events_become_shards_and_a_network_is_trained(page, dev, shot, encoder_
     expect(entry(page, "checkpoint")).to_contain_text("artifacts/tiny/checkpoint_best.pth")
     expect(entry(page, "mlflow_run")).to_contain_text("mlflow ui --backend-store-uri sqlite:")
     for number in ("best_val_loss", "energy_res_68pct", "events_per_s", "wall_s", "size_bytes"):
-        expect(entry(page, number)).to_have_text(re.compile(r"^\d+(\.\d+)?$"))
-    shot("1-weights")
-    epochs = observed(dev, "regressor/weights")
-    assert [float(epoch["epoch"]) for epoch in epochs] == [1, 2, 3]
+        expect(entry(page, number)).to_have_text(_NUMBER)
+    shot("1-weights", height=1500)
+    epochs = dev.observations("regressor/weights")
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3]
     # Each epoch was told while the training went on, not at its end.
-    assert all(epoch["timestamp"] < made_at(dev, "regressor/weights") for epoch in epochs)
+    assert all(epoch["timestamp"] < dev.made_at("regressor/weights") for epoch in epochs)
 
 
 def test_figures_follow_new_tables_and_changed_drawing_code_and_nothing_else(
-    page, dev, shot, project, drawn
+    page, dev, shot, project, drawn, measured
 ):
     page.goto(f"/assets/regressor/resolution_pdf?view=partitions&partition={TINY}")
     expect(entry(page, "pdf_energy")).to_contain_text(f"resolution_energy_{TINY}.pdf")
-    shot("2-figures")
+    shot("2-figures", height=1500)
     before = dev.made_by_runs()
     version = dev.code_version("regressor/resolution_pdf")
 
@@ -87,14 +89,28 @@ def test_figures_follow_new_tables_and_changed_drawing_code_and_nothing_else(
     (run_id,) = dev.made_by_runs().keys() - before.keys()
     page.goto(f"/runs/{run_id}")
     expect(page.get_by_text("RUN_SUCCESS")).to_be_visible()
+    expect(page.get_by_text("Launched by figures_follow")).to_be_visible()
     shot("2-drawn-again")
+    measured["figures drawn again, with start of the run"] = dev.seconds_of_run(run_id)
     assert dev.stale("regressor/resolution_pdf", TINY) == "FRESH"
 
     page.goto("/automation")
     page.get_by_role("link", name="figures_follow").click()
-    expect(page.get_by_text("1 run requested").first).to_be_visible()
+    # What is up to date is not made again, however often the sensor looks.
+    expect(page.get_by_text("0 materializations requested").nth(2)).to_be_visible()
     shot("2-sensor")
-    assert len(dev.made_by_runs()) == len(before) + 1, "what is up to date is not made again"
+    assert len(dev.made_by_runs()) == len(before) + 1
+
+
+def test_schedule_asks_for_what_is_not_up_to_date(page, dev, shot, trained):
+    dev.wait_for_run(dev.launch("build_shards", "toy.val"))
+    page.goto("/automation")
+    row = page.get_by_role("row").filter(has_text="retrain_tiny")
+    shot("3-automation")
+    page.get_by_role("link", name="retrain_tiny").click()
+    expect(page.get_by_text("At 03:00 AM, only on Monday")).to_be_visible()
+    shot("3-schedule")
+    print(page.locator("body").aria_snapshot(), row.count())
 
 
 def test_regressor_leads_to_the_encoder_that_it_began_with(page, shot, trained):
@@ -108,37 +124,10 @@ def test_regressor_leads_to_the_encoder_that_it_began_with(page, shot, trained):
     expect(entry(page, "upstream_mae")).to_have_text(TINY)
     version = entry(page, "upstream_mae_data_version").inner_text()
     entry(page, "upstream_mae_page").get_by_role("link").first.scroll_into_view_if_needed()
-    shot("4-weights")
+    shot("4-weights", height=1500)
     entry(page, "upstream_mae_page").get_by_role("link").first.click()
 
     expect(page).to_have_url(re.compile(f"/assets/mae/encoder.*partition={TINY}"))
     page.get_by_role("button", name="Show tags").click()
     expect(page.get_by_text(version).first).to_be_visible()
     shot("4-encoder")
-
-
-_EVENTS = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
-  assetMaterializations(limit: 1) { timestamp }
-  assetObservations { timestamp metadataEntries { label
-    ... on IntMetadataEntry { intValue } ... on FloatMetadataEntry { floatValue } } }
-} } }"""
-
-
-def observed(dev, asset: str) -> list[dict[str, float]]:
-    """Return time and integer metadata of the observations of an asset, oldest first."""
-    node = dev.ask(_EVENTS, key={"path": asset.split("/")})["assetNodeOrError"]
-    found = []
-    for observation in node["assetObservations"]:
-        numbers = {
-            entry["label"]: entry["intValue"]
-            for entry in observation["metadataEntries"]
-            if "intValue" in entry
-        }
-        found.append({"timestamp": float(observation["timestamp"]), **numbers})
-    return found[::-1]
-
-
-def made_at(dev, asset: str) -> float:
-    """Return when an asset was made last, in the unit of observations."""
-    node = dev.ask(_EVENTS, key={"path": asset.split("/")})["assetNodeOrError"]
-    return float(node["assetMaterializations"][0]["timestamp"])
