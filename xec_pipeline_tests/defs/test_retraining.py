@@ -69,10 +69,8 @@ def test_force_trains_all_the_same_but_not_on_old_shards(registry):
 
 
 def tick(instance, when: dt.datetime):
-    (schedule,) = schedules.schedules().schedules or ()
     context = dg.build_schedule_context(instance, scheduled_execution_time=when)
-    assert isinstance(schedule, dg.ScheduleDefinition)
-    return schedule.evaluate_tick(context)
+    return schedules.evaluate(context, "demo")
 
 
 def test_tick_asks_once_for_each_time_it_is_for(registry, instance, monkeypatch):
@@ -80,17 +78,16 @@ def test_tick_asks_once_for_each_time_it_is_for(registry, instance, monkeypatch)
     monkeypatch.setattr(schedules, "statuses", lambda _workspace: known)
     monkeypatch.setattr(schedules, "causes", lambda *_asked: ["a reason"])
     monday = dt.datetime(2026, 11, 30, 3, tzinfo=dt.timezone.utc)
-    (first,) = tick(instance, monday).run_requests or ()
-    (again,) = tick(instance, monday).run_requests or ()
-    (later,) = tick(instance, monday + dt.timedelta(days=7)).run_requests or ()
+    first, again = tick(instance, monday), tick(instance, monday)
+    later = tick(instance, monday + dt.timedelta(days=7))
     assert first.run_key == again.run_key == "demo 2026-11-30T03:00Z"
     assert later.run_key != first.run_key
     assert first.partition_key == "demo"
-    assert list(first.asset_selection or ()) == ALL
+    assert first.asset_selection == ALL
     assert first.run_config["ops"]["production__selection"]["config"] == {"challenger": "demo"}
     known[keys.WEIGHTS, "demo"] = "FRESH"
     skipped = tick(instance, monday)
-    assert not skipped.run_requests
+    assert isinstance(skipped, dg.SkipReason)
     assert "training again would give the same weights" in str(skipped.skip_message)
 
 
