@@ -11,6 +11,7 @@ import pytest
 from xec_pipeline.config.registry import registered_regressor
 from xec_pipeline.definitions import defs
 from xec_pipeline.defs import keys
+from xec_pipeline.defs.assets.production import SelectionConfig
 from xec_pipeline.defs.automation import observation, schedules, sensors
 from xec_pipeline.defs.automation.retraining import Plan, plan, schedule_names, training_run
 from xec_pipeline.defs.partitions import DATASETS
@@ -75,8 +76,7 @@ def tick(instance, when: dt.datetime):
 
 def test_tick_asks_once_for_each_time_it_is_for(registry, instance, monkeypatch):
     known = {**FRESH, (keys.WEIGHTS, "demo"): "STALE"}
-    monkeypatch.setattr(schedules, "statuses", lambda _workspace: known)
-    monkeypatch.setattr(schedules, "causes", lambda *_asked: ["a reason"])
+    monkeypatch.setattr(schedules, "statuses_and_causes", lambda *_asked: (known, ["a reason"]))
     monday = dt.datetime(2026, 11, 30, 3, tzinfo=dt.timezone.utc)
     first, again = tick(instance, monday), tick(instance, monday)
     later = tick(instance, monday + dt.timedelta(days=7))
@@ -105,9 +105,12 @@ def test_schedules_are_named_after_runs_and_off_at_first(registry):
 
 def test_what_a_tick_asks_for_is_a_run_of_the_job():
     request = training_run(Plan(assets=keys.RETRAINED), "demo", "now")
-    job = defs().resolve_job_def("retrain_regressor")
+    definitions = defs()
+    job = definitions.resolve_job_def("retrain_regressor")
     assert set(request.asset_selection or ()) == job.asset_layer.selected_asset_keys
-    assert dg.validate_run_config(job, request.run_config)
+    ((step, given),) = request.run_config["ops"].items()
+    assert step == definitions.resolve_assets_def(keys.SELECTION).op.name
+    assert SelectionConfig(**given["config"]).arguments() == ["--challenger=demo"]
 
 
 def observe(instance, version: str, dataset: str = "data.toy.val") -> None:
