@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import dagster as dg
 
@@ -62,29 +62,31 @@ TOYS: Final[Mapping[str, Toy]] = {
 }
 _EVENTS_PER_FILE: Final = 4_000
 
-# Which job makes which asset, in the order of making.
-_JOBS: Final[Mapping[dg.AssetKey, str]] = {
-    keys.SHARDS: "build_shards",
-    keys.ENCODER: "pretrain_mae",
-    keys.WEIGHTS: "train_regressor",
-    keys.PREDICTIONS: "train_regressor",
-    keys.BASELINES: "train_regressor",
-    keys.FIGURES: "draw_figures",
-    keys.TABLE: "draw_figures",
-    keys.DISPLAYS: "draw_displays",
-    keys.EFFICIENCY: "compare_with_limit",
-    keys.ONNX: "export_onnx",
-    keys.INPAINTER: "train_inpainter",
-    keys.RECOVERED: "train_inpainter",
-    keys.ANALYSIS: "analyze_inpainter",
-    keys.DEAD_STUDY: "study_dead_sensors",
-    keys.INPAINTER_EXPORT: "export_inpainter",
+# Which job makes which assets, in the order of making; those of one job are made side by side.
+_STAGES: Final[Mapping[str, tuple[dg.AssetKey, ...]]] = {
+    "build_shards": (keys.SHARDS,),
+    "pretrain_mae": (keys.ENCODER,),
+    "train_regressor": (keys.WEIGHTS, keys.PREDICTIONS, keys.BASELINES),
+    "evaluate_regressor": (
+        keys.FIGURES,
+        keys.TABLE,
+        keys.DISPLAYS,
+        keys.EFFICIENCY,
+        keys.ONNX,
+    ),
+    "train_inpainter": (keys.INPAINTER, keys.RECOVERED),
+    "evaluate_inpainter": (keys.ANALYSIS, keys.DEAD_STUDY, keys.INPAINTER_EXPORT),
 }
-_OF_FIRST_RUN: Final = frozenset({keys.FIGURES, keys.DISPLAYS, keys.EFFICIENCY, keys.ONNX})
-"""What a run that is there to compare with can do without; the UI makes it on demand."""
-_OF_INPAINTERS: Final = frozenset(
-    {keys.INPAINTER, keys.RECOVERED, keys.ANALYSIS, keys.DEAD_STUDY, keys.INPAINTER_EXPORT}
-)
+_STAGE_OF: Final = {key: stage for stage, made in _STAGES.items() for key in made}
+_OF_EVERY_RUN: Final = frozenset({keys.WEIGHTS, keys.PREDICTIONS})
+"""What a run needs that is there to compare with; the UI makes the rest on demand."""
+_ONE_BY_ONE: Final[Mapping[str, Any]] = {"in_process": {}}
+_SIDE_BY_SIDE: Final[Mapping[str, Any]] = {
+    "multiprocess": {
+        "max_concurrent": 2,
+        "start_method": {"forkserver": {"preload_modules": ["xec_pipeline.definitions"]}},
+    }
+}
 
 
 def main() -> int:
@@ -159,14 +161,20 @@ def dataset_paths(runs: Sequence[RegressorRun]) -> list[str]:
 
 def wanted_partitions(runs: Sequence[RegressorRun]) -> list[AssetPartition]:
     """Return what belongs to `runs`, each after what it is made from."""
+    first, *others = (run.name for run in runs)
     partitions = {
-        keys.SHARDS: list(dict.fromkeys(map(dataset_key, dataset_paths(runs)))),
-        keys.ENCODER: _maes(runs),
+        "build_shards": list(dict.fromkeys(map(dataset_key, dataset_paths(runs)))),
+        "pretrain_mae": _maes(runs),
+        "train_inpainter": list(INPAINTERS),
+        "evaluate_inpainter": list(INPAINTERS),
     }
-    partitions |= {key: list(INPAINTERS) for key in _OF_INPAINTERS}
-    names = [run.name for run in runs]
-    partitions |= dict.fromkeys(_OF_FIRST_RUN, names[:1])
-    return [(key, part) for key in _JOBS for part in partitions.get(key, names)]
+    return [
+        (key, name)
+        for stage, made in _STAGES.items()
+        for name in partitions.get(stage, [first, *others])
+        for key in made
+        if name not in others or key in _OF_EVERY_RUN
+    ]
 
 
 def _maes(runs: Sequence[RegressorRun]) -> list[str]:
@@ -177,25 +185,37 @@ def _maes(runs: Sequence[RegressorRun]) -> list[str]:
 def bring_up_to_date(
     wanted: Iterable[AssetPartition],
     ask_statuses: Callable[[], Mapping[AssetPartition, str]],
-    make: Callable[[AssetPartition], None],
+    make: Callable[[Sequence[AssetPartition]], None],
     instance: dg.DagsterInstance,
 ) -> int:
     """Make what is missing or stale, in order; return how much was made.
 
-    Dagster judges an asset by its direct inputs. So what was fresh is judged again once anything
-    before it has been made, and what was not fresh is made without asking again.
+    What one job makes of one partition is made together. Dagster judges an asset by its direct
+    inputs. So what was fresh is judged again once anything before it has been made, and what was
+    not fresh is made without asking again.
     """
     known = ask_statuses()
     n_made, n_known = 0, 0
+    together: list[AssetPartition] = []
     for item in wanted:
-        if n_made > n_known and not reason_to_make(known[item], instance, item):
+        is_fresh = not reason_to_make(known[item], instance, item)
+        if together and (is_fresh or not _belongs(item, together[0])):
+            make(together)
+            n_made, together = n_made + len(together), []
+        if is_fresh and n_made > n_known:
             known, n_known = ask_statuses(), n_made
         reason = reason_to_make(known[item], instance, item)
         if reason:
             echo(f"\n{item[0].to_user_string()} [{item[1]}]: {reason}")
-            make(item)
-            n_made += 1
-    return n_made
+            together.append(item)
+    if together:
+        make(together)
+    return n_made + len(together)
+
+
+def _belongs(item: AssetPartition, other: AssetPartition) -> bool:
+    """Tell whether one job makes both, of one partition."""
+    return _STAGE_OF[item[0]] == _STAGE_OF[other[0]] and item[1] == other[1]
 
 
 def reason_to_make(status: str, instance: dg.DagsterInstance, item: AssetPartition) -> str:
@@ -221,33 +241,43 @@ def ask() -> dict[AssetPartition, str]:
     return statuses(WORKSPACE)
 
 
-def make_with(instance: dg.DagsterInstance) -> Callable[[AssetPartition], None]:
-    """Return a function that materializes one partition of one asset and records it."""
-    definitions = defs()
+def make_with(instance: dg.DagsterInstance) -> Callable[[Sequence[AssetPartition]], None]:
+    """Return a function that materializes assets of one job and partition in one Dagster run."""
 
-    def make(item: AssetPartition) -> None:
-        key, partition = item
-        result = definitions.resolve_job_def(_JOBS[key]).execute_in_process(
-            instance=instance,
-            partition_key=partition,
-            asset_selection=[key],
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            raise_on_error=False,
-        )
-        if not result.success:
-            raise XecError(f"{key.to_user_string()} [{partition}] failed: {_cause(result)}")
+    def make(items: Sequence[AssetPartition]) -> None:
+        key, partition = items[0]
+        target = dg.build_reconstructable_job("xec_pipeline.demo", "job", (_STAGE_OF[key],))
+        with dg.execute_job(
+            target,
+            instance,
+            run_config={
+                "execution": {"config": _SIDE_BY_SIDE if len(items) > 1 else _ONE_BY_ONE},
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+            tags={"dagster/partition": partition},
+            asset_selection=[key for key, _ in items],
+        ) as result:
+            if not result.success:
+                raise XecError(_cause(result, partition))
 
     return make
 
 
-def _cause(result: dg.ExecuteInProcessResult) -> str:
-    for event in result.get_step_failure_events():
+def job(name: str) -> dg.JobDefinition:
+    """Return a job of the code location; the processes of its steps call this again."""
+    return defs().resolve_job_def(name)
+
+
+def _cause(result: dg.JobExecutionResult, partition: str) -> str:
+    """Return which step failed first, and why."""
+    for event in result.filter_events(lambda event: event.is_step_failure):
         data = event.step_failure_data
+        where = f"{str(event.step_key).replace('__', '/')} [{partition}] failed"
         if data.user_failure_data is not None:
-            return str(data.user_failure_data.description)
+            return f"{where}: {data.user_failure_data.description}"
         if data.error is not None:
-            return (data.error.cause or data.error).message.strip()
-    return f"see run {result.run_id} in the UI"
+            return f"{where}: {(data.error.cause or data.error).message.strip()}"
+    return f"[{partition}]: see run {result.run_id} in the UI"
 
 
 def show(runs: Sequence[RegressorRun]) -> None:

@@ -8,23 +8,20 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
 
+from xec_pipeline.defs import keys
 from xec_pipeline.errors import XecError
 
 AssetPartition = tuple[dg.AssetKey, str]
 
 _GRAPHQL: Final = (sys.executable, "-c", "from dagster_graphql.cli import main; main()")
-_STATUSES: Final = (
-    "{ assetNodes { assetKey { path } partitionKeys staleStatus staleStatusByPartition } }"
-)
-_CAUSES: Final = (
-    "{{ assetNodes(assetKeys: [{{path: {path}}}]) {{ staleCauses(partition: {partition}) "
-    "{{ reason partitionKey key {{ path }} dependency {{ path }} dependencyPartitionKey }} }} }}"
-)
+_BY_PARTITION: Final = "assetKey { path } partitionKeys staleStatusByPartition"
+_CAUSES: Final = "reason partitionKey key { path } dependency { path } dependencyPartitionKey"
 
 
 def statuses(workspace: Path) -> dict[AssetPartition, str]:
@@ -45,29 +42,43 @@ def statuses(workspace: Path) -> dict[AssetPartition, str]:
     XecError
         If the code location cannot be loaded; the message ends with Dagster's own.
     """
-    found: dict[AssetPartition, str] = {}
-    for node in _asset_nodes(workspace, _STATUSES):
-        key, partitions = dg.AssetKey(node["assetKey"]["path"]), node["partitionKeys"]
-        if partitions:
-            told = zip(partitions, node["staleStatusByPartition"], strict=True)
-            found |= {(key, partition): status for partition, status in told}
-        else:
-            found[key, ""] = node["staleStatus"]
-    return found
+    return _statuses(_answer(workspace, _status_query()))
 
 
-def causes(workspace: Path, key: dg.AssetKey, partition: str) -> list[str]:
-    """Return why Dagster calls a partition stale, each in a sentence; empty if it does not.
+def statuses_and_causes(
+    workspace: Path, key: dg.AssetKey, partition: str
+) -> tuple[dict[AssetPartition, str], list[str]]:
+    """Return the statuses, and why Dagster calls one partition stale, each cause in a sentence.
 
-    Raises
-    ------
-    XecError
-        As `statuses`.
+    One question for both, because each takes seconds; see `statuses`.
     """
-    query = _CAUSES.format(path=json.dumps(key.path), partition=json.dumps(partition))
-    return [
-        _sentence(cause) for node in _asset_nodes(workspace, query) for cause in node["staleCauses"]
-    ]
+    asked = f"staleCauses(partition: {json.dumps(partition)}) {{ {_CAUSES} }}"
+    data = _answer(workspace, f"{_status_query()} why: {_nodes([key], asked)}")
+    return _statuses(data), [_sentence(cause) for cause in data["why"][0]["staleCauses"]]
+
+
+def _status_query() -> str:
+    # The status by partition is an error for an asset without partitions.
+    partitioned = [key for key in keys.all_keys() if key not in keys.UNPARTITIONED]
+    return (
+        f"runs: {_nodes(partitioned, _BY_PARTITION)} "
+        f"top: {_nodes(keys.UNPARTITIONED, 'assetKey { path } staleStatus')}"
+    )
+
+
+def _nodes(wanted: Iterable[dg.AssetKey], fields: str) -> str:
+    paths = ", ".join(f"{{path: {json.dumps(key.path)}}}" for key in wanted)
+    return f"assetNodes(assetKeys: [{paths}]) {{ {fields} }}"
+
+
+def _statuses(data: dict[str, Any]) -> dict[AssetPartition, str]:
+    found: dict[AssetPartition, str] = {}
+    for node in data["runs"]:
+        key = dg.AssetKey(node["assetKey"]["path"])
+        told = zip(node["partitionKeys"], node["staleStatusByPartition"], strict=True)
+        found |= {(key, partition): status for partition, status in told}
+    tops = {(dg.AssetKey(node["assetKey"]["path"]), ""): node for node in data["top"]}
+    return found | {top: node["staleStatus"] for top, node in tops.items()}
 
 
 def _sentence(cause: dict[str, Any]) -> str:
@@ -81,15 +92,15 @@ def _name(key: dict[str, Any], partition: str | None) -> str:
     return f"{text} [{partition}]" if partition else text
 
 
-def _asset_nodes(workspace: Path, query: str) -> list[dict[str, Any]]:
+def _answer(workspace: Path, query: str) -> dict[str, Any]:
     """Ask Dagster; DAGSTER_HOME is this folder if it is not set, as it is for `dg dev`."""
-    command = [*_GRAPHQL, "-w", str(workspace), "-t", query]
+    command = [*_GRAPHQL, "-w", str(workspace), "-t", f"{{ {query} }}"]
     env = {"DAGSTER_HOME": str(Path.cwd()), **os.environ}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     answer = _last_json(done.stdout)
-    if answer is None or answer.get("errors") or not answer["data"]["assetNodes"]:
+    if answer is None or answer.get("errors") or not answer["data"]["runs"]:
         raise XecError(f"{workspace}: Dagster cannot tell what is stale:\n{done.stderr[-2000:]}")
-    return list(answer["data"]["assetNodes"])
+    return dict(answer["data"])
 
 
 def _last_json(text: str) -> dict[str, Any] | None:

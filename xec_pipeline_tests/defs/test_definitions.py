@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 
 from xec_pipeline.definitions import defs
+from xec_pipeline.defs import keys
 
 MADE = {
     "data/shards",
@@ -81,6 +82,12 @@ def test_graph_holds_the_chain(specs):
     assert above["production/selection"] == made
     assert above["production/onnx"] == {"production/selection", "regressor/onnx"}
     assert above["leaderboard"] == {"regressor/resolution_table", "production/selection"}
+
+
+def test_keys_tell_which_assets_have_no_partitions(specs):
+    assert {key.to_user_string() for key in keys.all_keys()} == set(specs)
+    without = {spec.key for spec in specs.values() if spec.partitions_def is None}
+    assert without == set(keys.UNPARTITIONED)
 
 
 @pytest.mark.parametrize("name", sorted(MADE | EXTERNAL))

@@ -54,6 +54,20 @@ export_inpainter = dg.define_asset_job(
     tags={"xec/kind": "export"},
 )
 
+evaluate_regressor = dg.define_asset_job(
+    "evaluate_regressor",
+    dg.AssetSelection.assets(keys.FIGURES, keys.TABLE, keys.DISPLAYS, keys.EFFICIENCY, keys.ONNX),
+    description="All that follows from the tables and weights of a run: figures, limits, ONNX.",
+    tags={"xec/kind": "evaluate"},
+)
+
+evaluate_inpainter = dg.define_asset_job(
+    "evaluate_inpainter",
+    dg.AssetSelection.assets(keys.ANALYSIS, keys.DEAD_STUDY, keys.INPAINTER_EXPORT),
+    description="Analysis, dead-sensor study and exported models of an inpainter.",
+    tags={"xec/kind": "evaluate"},
+)
+
 draw_figures = dg.define_asset_job(
     "draw_figures",
     dg.AssetSelection.assets(keys.FIGURES, keys.TABLE),

@@ -18,7 +18,7 @@ from xec_pipeline.defs.automation.retraining import (
     training_run,
 )
 from xec_pipeline.defs.automation.sensors import min_age_seconds
-from xec_pipeline.defs.staleness import causes, statuses
+from xec_pipeline.defs.staleness import statuses_and_causes
 
 # A tick must answer within a minute.
 _READING_SECONDS = 20.0
@@ -28,11 +28,12 @@ def evaluate(context: dg.ScheduleEvaluationContext, name: str) -> dg.RunRequest 
     """Return the Dagster run that a tick of a run's schedule asks for, or why it asks for none."""
     run = registered_regressor(name)
     observe(context.instance)
-    found = plan(run, statuses(WORKSPACE), force=run.schedule.force)
+    known, causes = statuses_and_causes(WORKSPACE, keys.WEIGHTS, name)
+    found = plan(run, known, force=run.schedule.force)
     if not found.assets:
         return dg.SkipReason(found.reason)
     context.log.info("%s: %s", name, found.reason)
-    for cause in causes(WORKSPACE, keys.WEIGHTS, name):
+    for cause in causes:
         context.log.info("%s", cause)
     return training_run(found, name, _tick(context))
 

@@ -22,7 +22,8 @@ from xec_pipeline.errors import ConfigError
 _READING_SECONDS: Final = 20.0
 _MIN_AGE_VARIABLE: Final = "XEC_FILE_AGE"
 _MIN_AGE_SECONDS: Final = "60"
-_INPUT_TAG: Final = f"dagster/input_data_version/{'/'.join(keys.ROOT_FILES.path)}"
+_POINTER_TAG: Final = f"dagster/input_event_pointer/{'/'.join(keys.ROOT_FILES.path)}"
+"""Tag with the number of the latest observation of ROOT files when shards began to be made."""
 
 
 @dg.sensor(
@@ -86,8 +87,8 @@ def shard_requests(instance: dg.DagsterInstance) -> Iterator[dg.RunRequest]:
             seen = record.event_log_entry.asset_observation
             version = (seen.tags if seen else {}).get(keys.VERSION_TAG)
             made = latest_of(instance, keys.SHARDS, dataset)
-            used = (made[0].tags or {}).get(_INPUT_TAG) if made else None
-            if version is not None and version != used:
+            known = int((made[0].tags or {}).get(_POINTER_TAG, -1)) if made else -1
+            if version is not None and record.storage_id > known:
                 run_key = f"{dataset} {version} {record.storage_id}"
                 yield dg.RunRequest(run_key=run_key, partition_key=dataset)
 

@@ -100,7 +100,10 @@ class DepthPanel:
         if not shown.size:
             draw_note(ax, "too few events in every range of depth")
         n_lines = -(-len(self.series) // 2)
-        ax.set_ylim(0, max(shown, default=1.0) * (1.06 + 0.1 * n_lines))
+        highest = max(shown, default=1.0)
+        if not self.has_limit:  # a line is drawn at one
+            highest = max(highest, 1.0)
+        ax.set_ylim(0, highest * (1.06 + 0.1 * n_lines))
         ax.set_xlim(-0.6, len(self.ranges) - 0.4)
 
 

@@ -1,0 +1,181 @@
+"""Schedules, the sensor that builds shards, files that are still being copied."""
+
+import datetime as dt
+import os
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from xec_pipeline.config.registry import registered_regressor
+from xec_pipeline.definitions import defs
+from xec_pipeline.defs import keys
+from xec_pipeline.defs.assets.production import SelectionConfig
+from xec_pipeline.defs.automation import observation, schedules, sensors
+from xec_pipeline.defs.automation.retraining import Plan, plan, schedule_names, training_run
+from xec_pipeline.defs.partitions import DATASETS
+from xec_pipeline.errors import ConfigError
+
+SHARDS = [(keys.SHARDS, name) for name in ("data.toy.test", "data.toy.train", "data.toy.val")]
+FRESH = dict.fromkeys([*SHARDS, *((key, "demo") for key in keys.RETRAINED)], "FRESH")
+ALL = [*keys.RETRAINED, keys.SELECTION, keys.PRODUCTION_ONNX]
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XEC_RUNS", str(tmp_path / "runs"))
+    folder = tmp_path / "runs" / "regressor"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("XEC_FILE_AGE", "0")
+    (folder / "demo.yaml").write_text("preset: demo\nschedule: {cron: 0 3 * * 1}\n")
+    (folder / "never.yaml").write_text("preset: demo\n")
+    (folder / "broken.yaml").write_text("presett: demo\n")
+    return folder
+
+
+@pytest.fixture
+def instance(tmp_path: Path):
+    (tmp_path / "instance").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "instance")) as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("changed", "assets", "reason"),
+    [
+        ({}, [], "training again would give the same weights"),
+        ({SHARDS[1]: "STALE"}, [], "data/shards of data.toy.train are not up to date"),
+        ({(keys.WEIGHTS, "demo"): "STALE"}, [*keys.RETRAINED], "its weights are stale"),
+        ({(keys.WEIGHTS, "demo"): "MISSING"}, [*keys.RETRAINED], "its weights are missing"),
+        (
+            {(keys.PREDICTIONS, "demo"): "STALE"},
+            [keys.PREDICTIONS, keys.TABLE],
+            "weights are fresh, but predictions_csv stale",
+        ),
+        ({(keys.ONNX, "demo"): "MISSING"}, [keys.ONNX], "weights are fresh, but onnx missing"),
+    ],
+)
+def test_plan_makes_what_is_not_up_to_date(registry, changed, assets, reason):
+    found = plan(registered_regressor("demo"), {**FRESH, **changed})
+    assert list(found.assets) == assets
+    assert reason in found.reason
+
+
+def test_force_trains_all_the_same_but_not_on_old_shards(registry):
+    run = registered_regressor("demo")
+    assert plan(run, FRESH, force=True).assets == keys.RETRAINED
+    assert plan(run, {**FRESH, SHARDS[0]: "STALE"}, force=True).assets == ()
+
+
+def tick(instance, when: dt.datetime):
+    context = dg.build_schedule_context(instance, scheduled_execution_time=when)
+    return schedules.evaluate(context, "demo")
+
+
+def test_tick_asks_once_for_each_time_it_is_for(registry, instance, monkeypatch):
+    known = {**FRESH, (keys.WEIGHTS, "demo"): "STALE"}
+    monkeypatch.setattr(schedules, "statuses_and_causes", lambda *_asked: (known, ["a reason"]))
+    monday = dt.datetime(2026, 11, 30, 3, tzinfo=dt.timezone.utc)
+    first, again = tick(instance, monday), tick(instance, monday)
+    later = tick(instance, monday + dt.timedelta(days=7))
+    assert first.run_key == again.run_key == "demo 2026-11-30T03:00Z"
+    assert later.run_key != first.run_key
+    assert first.partition_key == "demo"
+    assert first.asset_selection == ALL
+    assert first.run_config["ops"]["production__selection"]["config"] == {"challenger": "demo"}
+    known[keys.WEIGHTS, "demo"] = "FRESH"
+    skipped = tick(instance, monday)
+    assert isinstance(skipped, dg.SkipReason)
+    assert "training again would give the same weights" in str(skipped.skip_message)
+
+
+def test_schedules_are_named_after_runs_and_off_at_first(registry):
+    (schedule,) = schedules.schedules().schedules or ()
+    assert isinstance(schedule, dg.ScheduleDefinition)
+    assert schedule.name == "retrain_demo"
+    assert schedule.cron_schedule == "0 3 * * 1"
+    assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+    names = schedule_names(["a-b", "a.b", "c-d"])
+    assert names["c-d"] == "retrain_c_d"
+    assert len({*names.values()}) == 3
+    assert all(name.isidentifier() for name in names.values())
+
+
+def test_what_a_tick_asks_for_is_a_run_of_the_job():
+    request = training_run(Plan(assets=keys.RETRAINED), "demo", "now")
+    definitions = defs()
+    job = definitions.resolve_job_def("retrain_regressor")
+    assert set(request.asset_selection or ()) == job.asset_layer.selected_asset_keys
+    ((step, given),) = request.run_config["ops"].items()
+    assert step == definitions.resolve_assets_def(keys.SELECTION).op.name
+    assert SelectionConfig(**given["config"]).arguments() == ["--challenger=demo"]
+
+
+def observe(instance, version: str, dataset: str = "data.toy.val") -> None:
+    tags = {keys.VERSION_TAG: version}
+    event = dg.AssetObservation(keys.ROOT_FILES, partition=dataset, tags=tags)
+    instance.report_runless_asset_event(event)
+
+
+def build(instance, dataset: str = "data.toy.val") -> None:
+    """Make the shards of a dataset from what was observed."""
+
+    @dg.asset(
+        key=keys.SHARDS,
+        deps=[keys.ROOT_FILES],
+        code_version="1",
+        partitions_def=dg.StaticPartitionsDefinition(sorted(DATASETS)),
+    )
+    def shards() -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(data_version=dg.DataVersion("s"))
+
+    files = dg.AssetSpec(
+        keys.ROOT_FILES, partitions_def=dg.StaticPartitionsDefinition(sorted(DATASETS))
+    )
+    dg.materialize([shards, files], instance=instance, partition_key=dataset, selection=[shards])
+
+
+def test_shards_follow_files_that_changed_and_nothing_else(instance):
+    assert list(sensors.shard_requests(instance)) == []
+    observe(instance, "1")
+    (first,) = sensors.shard_requests(instance)
+    (again,) = sensors.shard_requests(instance)
+    assert first.partition_key == "data.toy.val"
+    assert first.run_key == again.run_key
+    assert "data.toy.val 1" in str(first.run_key)
+    build(instance)
+    assert list(sensors.shard_requests(instance)) == []
+    result = sensors.shards_follow(dg.build_sensor_context(instance))
+    assert isinstance(result, dg.SkipReason)
+    observe(instance, "2")
+    (second,) = sensors.shard_requests(instance)
+    assert second.run_key != first.run_key
+    build(instance)
+    observe(instance, "1")
+    (back,) = sensors.shard_requests(instance)
+    assert back.run_key != first.run_key, "an earlier content is built again"
+    assert sensors.shards_follow.default_status == dg.DefaultSensorStatus.STOPPED
+
+
+def test_files_that_are_still_being_copied_are_not_read(instance, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XEC_FILE_AGE", "60")
+    folder = tmp_path / DATASETS["data.toy.val"].path
+    folder.mkdir(parents=True)
+    old, new = folder / "MCGamma_000001.root", folder / "MCGamma_000002.root"
+    for path in (old, new):
+        path.write_bytes(b"events")
+    os.utime(old, (time.time() - 600,) * 2)
+    result = sensors.datasets(dg.build_sensor_context(instance))
+    assert isinstance(result, dg.SkipReason)
+    assert "data.toy.val: 1 files, such as MCGamma_000002.root" in str(result.skip_message)
+    assert not observation.HASH_CACHE.exists(), "nothing was hashed"
+    os.utime(new, (time.time() - 61,) * 2)
+    result = sensors.datasets(dg.build_sensor_context(instance))
+    assert isinstance(result, dg.SensorResult)
+    assert len(result.asset_events) == 1
+    monkeypatch.setenv("XEC_FILE_AGE", "a minute")
+    with pytest.raises(ConfigError, match="XEC_FILE_AGE is 'a minute': expected whole seconds"):
+        sensors.min_age_seconds()
