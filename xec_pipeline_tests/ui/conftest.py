@@ -13,7 +13,6 @@ FOLDER = Path(__file__).parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SCREENSHOTS = PACKAGE.parent / ".test-output" / "screenshots"
 _VIEW: ViewportSize = {"width": 1500, "height": 950}
-MEASURED = pytest.StashKey[dict[str, float]]()
 # A step takes seconds on an idle machine; tests also run on busy ones.
 _PATIENCE_MS = 180_000
 _TEST_SECONDS = 600
@@ -45,17 +44,6 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    for what, seconds in config.stash.get(MEASURED, {}).items():
-        terminalreporter.write_line(f"ui: {what}: {seconds:.1f} s")
-
-
-@pytest.fixture(scope="package")
-def measured(pytestconfig: pytest.Config) -> dict[str, float]:
-    """Times [s] that the summary tells; they depend on the machine, so few are asserted."""
-    return pytestconfig.stash.setdefault(MEASURED, {})
-
-
 @pytest.fixture(scope="package")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with toy events and runs that train within seconds; nothing is made yet."""
@@ -63,10 +51,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="package")
-def dev(project: Project, measured: dict[str, float]) -> Iterator[DagsterDev]:
+def dev(project: Project) -> Iterator[DagsterDev]:
     """A running `dg dev` of it."""
     server = DagsterDev(project.folder)
-    measured["dg dev ready"] = server.seconds_to_start
     try:
         server.wait_for(
             lambda: len(server.observations("raw/root_files")) == len(TOYS),

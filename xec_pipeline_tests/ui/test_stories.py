@@ -1,13 +1,38 @@
-"""What a person does in the UI, click by click: see the four stories in README.md."""
+"""What a person does in the UI, click by click, and what the UI asks for: see README.md.
 
+One file, because test files may run in processes of their own and all of this shares one `dg dev`.
+"""
+
+import os
 import re
+import time
+from collections.abc import Callable
 
-from playwright.sync_api import Page, expect
+import pytest
+from playwright.sync_api import Locator, Page, Response, expect
 
-from xec_pipeline_tests.ui.project import TINY
+from xec_pipeline_tests.ui.dagster_dev import LOCATION
+from xec_pipeline_tests.ui.project import ENDLESS, TINY
 
 _SECONDS = 180
 _NUMBER = re.compile(r"^\d+(\.\d+)?$")
+
+_RANKS = ("xec_pipeline.workers.train", "--config")
+_WORKERS = "xec_pipeline.workers"
+_NODES = """{ assetNodes {
+  assetKey { path } description groupName kinds isMaterializable jobNames opVersion
+  owners { ... on TeamAssetOwner { team } ... on UserAssetOwner { email } }
+  metadataEntries { label ... on CodeReferencesMetadataEntry {
+    codeReferences { ... on LocalFileCodeReference { filePath lineNumber } } } }
+} }"""
+_DRY_RUN = """mutation ($sensor: SensorSelector!) {
+  sensorDryRun(selectorData: $sensor) {
+    ... on DryRunInstigationTick {
+      evaluationResult { error { message } runRequests { runKey } }
+    }
+    ... on PythonError { message }
+  }
+}"""
 
 
 def materialize(page: Page, asset: str, partition: str) -> None:
@@ -23,18 +48,19 @@ def materialize(page: Page, asset: str, partition: str) -> None:
     expect(page).to_have_url(re.compile("/runs/"))
 
 
-def event(page: Page, kind: str):
+def event(page: Page, kind: str) -> Locator:
     """Return the rows of the log with events of a kind."""
     return page.get_by_text(kind, exact=True)
 
 
-def entry(page: Page, name: str):
-    """Return the value of a metadata entry on the page of a partition."""
-    rows = page.get_by_role("row").filter(has=page.get_by_role("cell", name=name, exact=True))
-    return rows.get_by_role("cell").nth(1)
+def fact(page: Page, name: str) -> Locator:
+    """Return the value beside a name: metadata of a partition, properties of a schedule."""
+    row = page.get_by_role("row").filter(has=page.get_by_role("cell", name=name, exact=True))
+    return row.get_by_role("cell").nth(1)
 
 
-def test_events_become_shards_and_a_network_is_trained(page, dev, shot, request):
+def test_events_become_shards_and_a_network_is_trained(page, dev, shot, request, record_property):
+    record_property("dg dev ready [s]", dev.seconds_to_start)
     page.goto("/asset-groups")
     expect(page.get_by_role("button", name="regressor")).to_be_visible()
     shot("1-graph")
@@ -43,9 +69,9 @@ def test_events_become_shards_and_a_network_is_trained(page, dev, shot, request)
     expect(page.get_by_text("RUN_SUCCESS")).to_be_visible()
     shot("1-shards-made")
     page.goto("/assets/data/shards?view=partitions&partition=toy.train")
-    expect(entry(page, "events")).to_have_text("32")
+    expect(fact(page, "events")).to_have_text("32")
     for number in ("events_per_s", "wall_s", "size_bytes"):
-        expect(entry(page, number)).to_have_text(_NUMBER)
+        expect(fact(page, number)).to_have_text(_NUMBER)
     shot("1-shards")
 
     dev.wait_for_run(request.getfixturevalue("encoder_run"))
@@ -55,11 +81,15 @@ def test_events_become_shards_and_a_network_is_trained(page, dev, shot, request)
     expect(page.get_by_text("RUN_SUCCESS")).to_be_visible()
     shot("1-trained")
     page.goto(f"/assets/regressor/weights?view=partitions&partition={TINY}")
-    expect(entry(page, "checkpoint")).to_contain_text("artifacts/tiny/checkpoint_best.pth")
-    expect(entry(page, "mlflow_run")).to_contain_text("mlflow ui --backend-store-uri sqlite:")
+    expect(fact(page, "checkpoint")).to_contain_text("artifacts/tiny/checkpoint_best.pth")
+    expect(fact(page, "mlflow_run")).to_contain_text("mlflow ui --backend-store-uri sqlite:")
     for number in ("best_val_loss", "energy_res_68pct", "events_per_s", "wall_s", "size_bytes"):
-        expect(entry(page, number)).to_have_text(_NUMBER)
+        expect(fact(page, number)).to_have_text(_NUMBER)
     shot("1-weights", height=1500)
+    page.goto("/assets/regressor/weights")
+    page.get_by_role("button", name="Plots").click()
+    expect(page.get_by_text("val/loss").first).to_be_visible()
+    shot("1-curves")
     epochs = dev.observations("regressor/weights")
     assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3]
     # Each epoch was told while the training went on, not at its end.
@@ -67,10 +97,10 @@ def test_events_become_shards_and_a_network_is_trained(page, dev, shot, request)
 
 
 def test_figures_follow_new_tables_and_changed_drawing_code_and_nothing_else(
-    page, dev, shot, project, drawn, measured
+    page, dev, shot, project, drawn, record_property
 ):
     page.goto(f"/assets/regressor/resolution_pdf?view=partitions&partition={TINY}")
-    expect(entry(page, "pdf_energy")).to_contain_text(f"resolution_energy_{TINY}.pdf")
+    expect(fact(page, "pdf_energy")).to_contain_text(f"resolution_energy_{TINY}.pdf")
     shot("2-figures", height=1500)
     before = dev.made_by_runs()
     version = dev.code_version("regressor/resolution_pdf")
@@ -91,7 +121,7 @@ def test_figures_follow_new_tables_and_changed_drawing_code_and_nothing_else(
     expect(page.get_by_text("RUN_SUCCESS")).to_be_visible()
     expect(page.get_by_text("Launched by figures_follow")).to_be_visible()
     shot("2-drawn-again")
-    measured["figures drawn again, with start of the run"] = dev.seconds_of_run(run_id)
+    record_property("figures drawn again, from the request on [s]", dev.seconds_of_run(run_id))
     assert dev.stale("regressor/resolution_pdf", TINY) == "FRESH"
 
     page.goto("/automation")
@@ -103,14 +133,34 @@ def test_figures_follow_new_tables_and_changed_drawing_code_and_nothing_else(
 
 
 def test_schedule_asks_for_what_is_not_up_to_date(page, dev, shot, trained):
-    dev.wait_for_run(dev.launch("build_shards", "toy.val"))
+    if dev.stale("data/shards", "toy.val") != "FRESH":
+        dev.wait_for_run(dev.launch("build_shards", "toy.val"))
     page.goto("/automation")
-    row = page.get_by_role("row").filter(has_text="retrain_tiny")
-    shot("3-automation")
     page.get_by_role("link", name="retrain_tiny").click()
-    expect(page.get_by_text("At 03:00 AM, only on Monday")).to_be_visible()
+    expect(fact(page, "Schedule")).to_contain_text("At 03:00 AM GMT+1, only on Monday")
+    expect(fact(page, "Running").get_by_role("checkbox")).not_to_be_checked()
+    fact(page, "Running").get_by_role("img").click()
+    expect(fact(page, "Next tick")).to_contain_text("3:00:00 AM GMT+1")
     shot("3-schedule")
-    print(page.locator("body").aria_snapshot(), row.count())
+
+    page.get_by_role("button", name="Preview tick result").click()
+    with page.expect_response(is_answer_to("scheduleDryRun")) as answer:
+        page.get_by_role("dialog").get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("dialog")).to_contain_text("1 run requests")
+    expect(page.get_by_role("dialog").get_by_role("link", name="retrain_regressor")).to_be_visible()
+    shot("3-tick")
+    (asked,) = answer.value.json()["data"]["scheduleDryRun"]["evaluationResult"]["runRequests"]
+    tags = {tag["key"]: tag["value"] for tag in asked["tags"]}
+    assert tags["dagster/partition"] == TINY
+    # The weights are up to date; only their ONNX model was never made.
+    made = {"/".join(key["path"]) for key in asked["assetSelection"]}
+    assert "regressor/onnx" in made
+    assert "regressor/weights" not in made
+
+
+def is_answer_to(operation: str) -> Callable[[Response], bool]:
+    """Return whether a response is the answer to a GraphQL operation."""
+    return lambda response: operation in (response.request.post_data or "")
 
 
 def test_regressor_leads_to_the_encoder_that_it_began_with(page, shot, trained):
@@ -121,13 +171,89 @@ def test_regressor_leads_to_the_encoder_that_it_began_with(page, shot, trained):
     shot("4-lineage")
 
     page.goto(f"/assets/regressor/weights?view=partitions&partition={TINY}")
-    expect(entry(page, "upstream_mae")).to_have_text(TINY)
-    version = entry(page, "upstream_mae_data_version").inner_text()
-    entry(page, "upstream_mae_page").get_by_role("link").first.scroll_into_view_if_needed()
+    expect(fact(page, "upstream_mae")).to_have_text(TINY)
+    version = fact(page, "upstream_mae_data_version").inner_text()
+    fact(page, "upstream_mae_page").get_by_role("link").first.scroll_into_view_if_needed()
     shot("4-weights", height=1500)
-    entry(page, "upstream_mae_page").get_by_role("link").first.click()
+    fact(page, "upstream_mae_page").get_by_role("link").first.click()
 
     expect(page).to_have_url(re.compile(f"/assets/mae/encoder.*partition={TINY}"))
     page.get_by_role("button", name="Show tags").click()
     expect(page.get_by_text(version).first).to_be_visible()
     shot("4-encoder")
+
+
+def test_cancelled_training_leaves_no_process(page, dev, shot, encoder_run, record_property):
+    dev.wait_for_run(encoder_run)
+    two_ranks = {"ddp": {"nproc_per_node": "2"}}
+    run_id = dev.launch("train_regressor", ENDLESS, "regressor/weights", resources=two_ranks)
+    page.goto(f"/runs/{run_id}")
+    expect(page.get_by_text("ASSET_OBSERVATION", exact=True).first).to_be_visible()
+    # torchrun and two ranks
+    assert len(dev.processes(*_RANKS)) >= 3
+    shot("5-endless-training")
+
+    page.get_by_role("button", name="Terminate").click()
+    page.get_by_role("dialog").get_by_role("button", name=re.compile("Terminate")).click()
+    asked = time.monotonic()
+    dev.wait_for(lambda: not dev.processes(_WORKERS), 60, "processes of the training live")
+    seconds = time.monotonic() - asked
+    record_property("all processes of a cancelled training gone [s]", seconds)
+    assert seconds < 10 * slowness()
+    dev.wait_for(lambda: dev.status(run_id) == "CANCELED", 60, "the run is not cancelled")
+    expect(page.get_by_text("RUN_CANCELED", exact=True)).to_be_visible()
+    shot("5-cancelled")
+
+
+def slowness() -> float:
+    """Return by how much the machine is slower than an idle one."""
+    return max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
+
+
+@pytest.fixture(scope="module")
+def nodes(dev):
+    """What the UI knows about each asset, by its key."""
+    found = dev.ask(_NODES)["assetNodes"]
+    return {"/".join(node["assetKey"]["path"]): node for node in found}
+
+
+def test_ui_tells_what_each_asset_is_and_whose(nodes):
+    assert {"data/shards", "mae/encoder", "regressor/weights", "raw/root_files"} <= set(nodes)
+    for name, node in nodes.items():
+        assert node["description"], name
+        assert node["groupName"], name
+        assert node["kinds"], name
+        assert [owner["team"] for owner in node["owners"]] == ["xec"], name
+
+
+def test_ui_leads_to_the_code_of_each_asset(nodes, project):
+    for name, node in nodes.items():
+        links = [
+            link for entry in node["metadataEntries"] for link in entry.get("codeReferences", ())
+        ]
+        assert links, name
+        assert links[0]["filePath"].startswith(str(project.folder)), name
+    weights = nodes["regressor/weights"]["metadataEntries"]
+    (link,) = (entry["codeReferences"][0] for entry in weights if "codeReferences" in entry)
+    lines = (project.folder / "xec_pipeline/defs/assets/regressor.py").read_text().splitlines()
+    code = "\n".join(lines[link["lineNumber"] - 1 :])
+    assert code.startswith("@dg.asset(\n    key=keys.WEIGHTS,")
+
+
+def test_everything_that_is_made_has_a_code_version_and_a_job(nodes):
+    for name, node in nodes.items():
+        if node["isMaterializable"]:
+            assert node["opVersion"], name
+            assert [job for job in node["jobNames"] if not job.startswith("__")], name
+
+
+def test_ui_knows_what_is_missing_of_a_run(dev, trained):
+    assert dev.stale("regressor/weights", TINY) == "FRESH"
+    assert dev.stale("regressor/onnx", TINY) == "MISSING"
+
+
+@pytest.mark.parametrize("sensor", ["run_registry", "datasets"])
+def test_sensors_can_be_tried_in_the_ui(dev, sensor):
+    answer = dev.ask(_DRY_RUN, sensor={**LOCATION, "sensorName": sensor})["sensorDryRun"]
+    assert answer["evaluationResult"]["error"] is None
+    assert answer["evaluationResult"]["runRequests"] in (None, []), "it reports, and starts nothing"
