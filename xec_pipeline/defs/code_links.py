@@ -46,13 +46,14 @@ def _linked(definitions: dg.Definitions) -> dg.Definitions:
 def _links_by_key(assets: Iterable[object]) -> Mapping[dg.AssetKey, dg.LocalFileCodeReference]:
     """Return where the functions of assets stand."""
     made = [asset for asset in assets if isinstance(asset, dg.AssetsDefinition)]
-    found = {}
+    found: dict[dg.AssetKey, dg.LocalFileCodeReference] = {}
     for asset in dg.with_source_code_references(made):
         if isinstance(asset, dg.AssetsDefinition):
             for spec in asset.specs:
                 value = spec.metadata.get(_METADATA)
-                if isinstance(value, dg.CodeReferencesMetadataValue):
-                    found[spec.key] = value.code_references[0]
+                for link in getattr(value, "code_references", ()):
+                    if isinstance(link, dg.LocalFileCodeReference):
+                        found.setdefault(spec.key, link)
     return found
 
 

@@ -29,8 +29,8 @@ def lines(definitions: dg.Definitions) -> Iterator[str]:
     for sensor in sorted(definitions.sensors or (), key=lambda sensor: sensor.name):
         yield f"sensor {sensor.name}: {sensor.default_status.value.lower()}"
     for schedule in sorted(definitions.schedules or (), key=lambda schedule: schedule.name):
-        status = schedule.default_status.value.lower()
-        yield f"schedule {schedule.name}: {schedule.cron_schedule}, {status}"
+        cron = getattr(schedule, "cron_schedule", "by partition")
+        yield f"schedule {schedule.name}: {cron}, {schedule.default_status.value.lower()}"
 
 
 def _asset(node) -> Iterator[str]:

@@ -94,6 +94,7 @@ def test_keys_tell_which_assets_have_no_partitions(specs):
 def test_asset_is_described(specs, name):
     spec = specs[name]
     assert spec.description
+    assert spec.metadata["dagster/code_references"].code_references
     assert spec.owners
     assert spec.kinds
     assert spec.group_name == ("production" if name == "leaderboard" else name.split("/")[0])

@@ -1,10 +1,11 @@
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Page, ViewportSize, expect, sync_playwright
 
 from xec_pipeline_tests.ui.dagster_dev import DagsterDev
 from xec_pipeline_tests.ui.project import PACKAGE, TINY, TOYS, Project
@@ -14,8 +15,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SCREENSHOTS = PACKAGE.parent / ".test-output" / "screenshots"
 _VIEW: ViewportSize = {"width": 1500, "height": 950}
 # A step takes seconds on an idle machine; tests also run on busy ones.
-_PATIENCE_MS = 180_000
-_TEST_SECONDS = 600
+_PATIENCE_MS = 300_000
+_TEST_SECONDS = 1200
 
 
 def screenshots() -> Path:
@@ -39,7 +40,8 @@ def pytest_runtest_makereport(item, call):
         report.sections.append(("dg dev", fixtures["dev"].log_tail()))
     if report.failed and call.when == "call" and "page" in fixtures:
         path = screenshots() / f"failed-{item.name}.png"
-        fixtures["page"].screenshot(path=path)
+        with contextlib.suppress(Error):  # the page may be what failed
+            fixtures["page"].screenshot(path=path)
         report.sections.append(("screenshot", f"{fixtures['page'].url}\n{path}"))
     return report
 
@@ -55,9 +57,10 @@ def dev(project: Project) -> Iterator[DagsterDev]:
     """A running `dg dev` of it."""
     server = DagsterDev(project.folder)
     try:
+        server.wait_until_ready()
         server.wait_for(
             lambda: len(server.observations("raw/root_files")) == len(TOYS),
-            60,
+            240,
             "the sensor has not seen the toy events",
         )
         yield server
@@ -86,12 +89,14 @@ def trained(dev: DagsterDev, encoder_run: str) -> None:
 def drawn(dev: DagsterDev, trained: None) -> None:
     """Figures, table and leaderboard, which nobody asks for."""
     followers = {"regressor/resolution_pdf": TINY, "regressor/resolution_table": TINY}
-    for asset, partition in {**followers, "leaderboard": None}.items():
-        dev.wait_for(
-            lambda asset=asset, partition=partition: dev.stale(asset, partition) == "FRESH",
-            300,
-            f"{asset} did not follow",
-        )
+    dev.wait_for(
+        lambda: (
+            all(dev.stale(asset, part) == "FRESH" for asset, part in followers.items())
+            and dev.stale("leaderboard") == "FRESH"
+        ),
+        400,
+        "figures, table and leaderboard did not follow",
+    )
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ Found = TypeVar("Found")
 
 LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "xec_pipeline"}
 _MARK = "XEC_TEST_PROJECT"
-_START_SECONDS = 120.0
+_START_SECONDS = 240.0
 _GRACE_SECONDS = 5.0
 _LOADED = """{ locationStatusesOrError {
   ... on WorkspaceLocationStatusEntries { entries { name loadStatus } }
@@ -67,9 +66,10 @@ class DagsterDev:
         self._folder, self._log = folder, folder / "dg_dev.log"
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
-        command = [Path(sys.executable).with_name("dg"), "dev", "-w", "workspace.yaml"]
+        command = [str(Path(sys.executable).with_name("dg")), "dev", "-w", "workspace.yaml"]
         command += ["--host", "127.0.0.1", "--port", str(port)]
-        started = time.monotonic()
+        command += ["--log-level", "warning", "--log-format", "rfc3339"]
+        self._started, self.seconds_to_start = time.monotonic(), 0.0
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
@@ -80,14 +80,18 @@ class DagsterDev:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def wait_until_ready(self) -> None:
+        """Wait for the UI to answer and the code location to be loaded."""
         self.wait_for(self._is_ready, _START_SECONDS, "dg dev is not ready")
-        self.seconds_to_start = time.monotonic() - started
+        self.seconds_to_start = time.monotonic() - self._started
 
     def stop(self) -> list[int]:
         """End the server and all that it started; return the ids of survivors."""
-        survivors = stop_processes(self.processes(), _GRACE_SECONDS)
+        for _ in range(3):  # what is being stopped can start a process just then
+            stop_processes(self.processes(), _GRACE_SECONDS)
         self._process.wait()
-        return survivors
+        return [process.pid for process in self.processes()]
 
     def processes(self, *words: str) -> list[psutil.Process]:
         """Return the living processes of this server whose command lines hold all `words`."""
@@ -192,7 +196,7 @@ class DagsterDev:
             for run in runs
         }
 
-    def wait_for_run(self, run_id: str, seconds: float = 120) -> None:
+    def wait_for_run(self, run_id: str, seconds: float = 400) -> None:
         """Wait for a run to end well."""
         ended = self.wait_for(
             lambda: self.status(run_id) in _ENDED and self.status(run_id),
@@ -213,7 +217,7 @@ class DagsterDev:
     def _is_ready(self) -> bool:
         try:
             entries = self.ask(_LOADED)["locationStatusesOrError"]["entries"]
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:
             return False
         return [entry["loadStatus"] for entry in entries] == ["LOADED"]
 
