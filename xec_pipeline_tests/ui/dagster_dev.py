@@ -68,7 +68,7 @@ class DagsterDev:
         self.url = f"http://127.0.0.1:{port}"
         command = [str(Path(sys.executable).with_name("dg")), "dev", "-w", "workspace.yaml"]
         command += ["--host", "127.0.0.1", "--port", str(port)]
-        command += ["--log-level", "warning", "--log-format", "rfc3339"]
+        command += ["--log-level", "warning"]
         self._started, self.seconds_to_start = time.monotonic(), 0.0
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
