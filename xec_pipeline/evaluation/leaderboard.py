@@ -111,7 +111,14 @@ class Leaderboard:
     def notes(self) -> list[str]:
         """Return how to read the board, and which runs are not on it."""
         lacking = [f"Without a table of resolutions: {', '.join(self.missing)}."]
-        return [_ESTIMATOR_NOTE, _SCORE_NOTE, *(lacking if self.missing else [])]
+        toys = sorted({entry.sample for entry in self.entries if entry.is_toy})
+        toy = [f"Toy detector: the events of {', '.join(toys)}."]
+        return [
+            _ESTIMATOR_NOTE,
+            _SCORE_NOTE,
+            *(toy if toys else []),
+            *(lacking if self.missing else []),
+        ]
 
     def markdown(self) -> str:
         """Return the board in Markdown."""

@@ -82,7 +82,14 @@ def read_board(champion: Candidate | None, trained: Mapping[str, str]) -> Leader
 
 def as_table(board: Leaderboard) -> dict[str, Any]:
     """Return the board as Dagster's table."""
-    found = board.records()
+    # A browser would break a number before its uncertainty.
+    found = [
+        {
+            name: text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+            for name, text in record.items()
+        }
+        for record in board.records()
+    ]
     columns = list(found[0]) if found else ["run"]
     return {
         "records": found,

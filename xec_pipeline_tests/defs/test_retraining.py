@@ -1,6 +1,7 @@
 """Schedules, the sensor that builds shards, files that are still being copied."""
 
 import datetime as dt
+import logging
 import os
 import time
 from pathlib import Path
@@ -36,9 +37,8 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def instance(tmp_path: Path):
-    (tmp_path / "instance").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "instance")) as found:
+def instance():
+    with dg.DagsterInstance.ephemeral() as found:
         yield found
 
 
@@ -70,8 +70,7 @@ def test_force_trains_all_the_same_but_not_on_old_shards(registry):
 
 
 def tick(instance, when: dt.datetime):
-    context = dg.build_schedule_context(instance, scheduled_execution_time=when)
-    return schedules.evaluate(context, "demo")
+    return schedules.evaluate("demo", instance, when, logging.getLogger("tick"))
 
 
 def test_tick_asks_once_for_each_time_it_is_for(registry, instance, monkeypatch):

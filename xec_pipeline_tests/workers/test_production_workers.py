@@ -1,5 +1,6 @@
 """Selection, publication and board, on two runs whose tables are synthetic."""
 
+import argparse
 import json
 import shutil
 from pathlib import Path
@@ -82,14 +83,14 @@ def onnx_bytes(version: str) -> bytes:
     model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [info], [out]))
     entry = model.metadata_props.add()
     entry.key, entry.value = "weights_version", version
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def select(*candidates: Candidate, **options: str) -> Heard:
     told = [vars(candidate) for candidate in candidates]
     heard = Heard(candidates=told)
     given = {"challenger": None, "promote": None, "reason": "", **options}
-    select_champion.work(select_champion.argparse.Namespace(**given), heard)
+    select_champion.work(argparse.Namespace(**given), heard)
     return heard
 
 
@@ -179,7 +180,7 @@ def test_a_damaged_selection_is_no_first_selection():
 
 def published(parity: dict[str, float] | None = None) -> Heard:
     heard = Heard(parity=parity)
-    publish.work(publish.argparse.Namespace(), heard)
+    publish.work(argparse.Namespace(), heard)
     return heard
 
 
@@ -225,7 +226,7 @@ def test_board_lists_runs_with_the_one_in_use_and_those_without_a_table():
     Path("runs/regressor/broken.yaml").write_text("presett: demo\n")
     select(demo)
     heard = Heard(trained={"demo": "2026-11-28 20:41 UTC"})
-    leaderboard.work(leaderboard.argparse.Namespace(), heard)
+    leaderboard.work(argparse.Namespace(), heard)
     assert heard.metadata["best"] == "better"
     assert "new" in heard.metadata["missing"]
     assert "unknown key 'presett'" in heard.metadata["missing"]
@@ -238,6 +239,6 @@ def test_board_lists_runs_with_the_one_in_use_and_those_without_a_table():
     assert records[1]["encoder"] == "xec_v2"
     assert np.isclose(float(records[1]["score"]), 1.25, atol=0.01)
     again = Heard(trained={"demo": "2026-11-28 20:41 UTC"})
-    leaderboard.work(leaderboard.argparse.Namespace(), again)
+    leaderboard.work(argparse.Namespace(), again)
     assert again.version == heard.version
     assert production_config().folder == str(PRODUCTION)

@@ -1,6 +1,7 @@
 """One schedule for each run whose file has one: `retrain_<run>`, switched off at first."""
 
 import datetime as dt
+import logging
 
 import dagster as dg
 
@@ -24,18 +25,32 @@ from xec_pipeline.defs.staleness import statuses_and_causes
 _READING_SECONDS = 20.0
 
 
-def evaluate(context: dg.ScheduleEvaluationContext, name: str) -> dg.RunRequest | dg.SkipReason:
-    """Return the Dagster run that a tick of a run's schedule asks for, or why it asks for none."""
+def evaluate(
+    name: str, instance: dg.DagsterInstance, time: dt.datetime, log: logging.Logger
+) -> dg.RunRequest | dg.SkipReason:
+    """Return the Dagster run that a tick of a run's schedule asks for, or why it asks for none.
+
+    Parameters
+    ----------
+    name
+        The run.
+    instance
+        Knows what was made from what.
+    time
+        What the tick is for; a restarted daemon evaluates the same one again, and launches nothing.
+    log
+        Is told why.
+    """
     run = registered_regressor(name)
-    observe(context.instance)
+    observe(instance)
     known, causes = statuses_and_causes(WORKSPACE, keys.WEIGHTS, name)
     found = plan(run, known, force=run.schedule.force)
     if not found.assets:
         return dg.SkipReason(found.reason)
-    context.log.info("%s: %s", name, found.reason)
-    for cause in causes:
-        context.log.info("%s", cause)
-    return training_run(found, name, _tick(context))
+    for line in (found.reason, *causes):
+        log.info("%s: %s", name, line)
+    tick = time.astimezone(dt.timezone.utc).strftime("%Y-%m-%dT%H:%MZ")
+    return training_run(found, name, tick)
 
 
 def observe(instance: dg.DagsterInstance) -> None:
@@ -51,7 +66,8 @@ def schedule_of(run: RegressorRun, name: str) -> dg.ScheduleDefinition:
     """Return the schedule of one run."""
 
     def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        return evaluate(context, run.name)
+        time = context.scheduled_execution_time
+        return evaluate(run.name, context.instance, time, context.log)
 
     return dg.ScheduleDefinition(
         name=name,
@@ -75,8 +91,3 @@ def schedules() -> dg.Definitions:
     runs = scheduled_runs()
     names = schedule_names(runs)
     return dg.Definitions(schedules=[schedule_of(run, names[name]) for name, run in runs.items()])
-
-
-def _tick(context: dg.ScheduleEvaluationContext) -> str:
-    """Return the time that a tick is for; a restarted daemon evaluates the same one again."""
-    return context.scheduled_execution_time.astimezone(dt.timezone.utc).strftime("%Y-%m-%dT%H:%MZ")
