@@ -9,6 +9,8 @@ import pandas as pd
 from xec_pipeline.data.targets import TARGETS
 
 _PREVIEW_ROWS: Final = 5
+_PREVIEW_DIGITS: Final = 5
+_SIGMAS: Final = frozenset(name for target in TARGETS.values() for name in target.csv_sigma)
 _UNITS: Final = {
     column: target.csv_unit for target in TARGETS.values() for column in target.columns
 }
@@ -32,7 +34,7 @@ def describe_tables(paths: Iterable[Path]) -> dict[str, Any]:
     -------
     dict
         `dagster/row_count` over all tables, `dagster/column_schema` with each column once, and
-        `first_rows`; empty without a table.
+        `first_rows`, rounded; empty without a table.
     """
     begins = {path: pd.read_csv(path, nrows=_PREVIEW_ROWS) for path in paths}
     if not begins:
@@ -65,10 +67,21 @@ def _n_rows(path: Path) -> int:
 
 
 def _preview(begin: pd.DataFrame) -> Mapping[str, Any]:
+    """Return rows with keys, truth and prediction; more columns would not fit into the page."""
+    predicted = [name for name in begin if name in _KEYS or name.startswith("pred_")]
+    true = [name for name in begin if f"pred_{name.removeprefix('true_')}" in predicted]
+    shown = [name for name in begin if name in {*true, *predicted} - _SIGMAS]
     return {
-        "records": begin.to_dict("records"),
-        "schema": [_column(name) for name in begin.columns],
+        "records": [
+            {name: _rounded(value) for name, value in row.items()}
+            for row in begin[shown].to_dict("records")
+        ],
+        "schema": [_column(name) for name in shown],
     }
+
+
+def _rounded(value: float) -> float:
+    return value if isinstance(value, int) else float(f"{value:.{_PREVIEW_DIGITS}g}")
 
 
 def _column(name: str) -> dict[str, str]:

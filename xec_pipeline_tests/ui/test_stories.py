@@ -92,8 +92,9 @@ def test_events_become_shards_and_a_network_is_trained(page, dev, shot, request,
     shot("1-weights", height=1500)
     page.goto("/assets/regressor/weights")
     page.get_by_role("button", name="Plots").click()
-    expect(page.get_by_text("val/loss").first).to_be_visible()
-    shot("1-curves")
+    page.get_by_role("button", name="Events").click()
+    page.get_by_text("val/loss").first.scroll_into_view_if_needed()
+    shot("1-curves", height=1500)
     epochs = dev.observations("regressor/weights")
     assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3]
     # Each epoch was told while the training went on, not at its end.
@@ -103,6 +104,10 @@ def test_events_become_shards_and_a_network_is_trained(page, dev, shot, request,
 def test_figures_follow_new_tables_and_changed_drawing_code_and_nothing_else(
     page, dev, shot, project, drawn, record_property
 ):
+    page.goto(f"/assets/regressor/predictions_csv?view=partitions&partition={TINY}")
+    expect(fact(page, "dagster/row_count")).to_have_text("128")  # 32 events, four tables
+    expect(fact(page, "first_rows").get_by_text("true_theta")).to_be_visible()
+    shot("2-tables", height=2000)
     page.goto(f"/assets/regressor/resolution_pdf?view=partitions&partition={TINY}")
     expect(fact(page, "pdf_energy")).to_contain_text(f"resolution_energy_{TINY}.pdf")
     shot("2-figures", height=1500)
