@@ -125,9 +125,9 @@ def page(browser: Browser, dev: DagsterDev) -> Iterator[Page]:
 def shot(page: Page) -> Callable[..., None]:
     """Keep a picture of the page under a name; a tall one shows all of a long table."""
 
-    def keep(name: str, *, height: int = _VIEW["height"]) -> None:
-        page.set_viewport_size({"width": _VIEW["width"], "height": height})
-        page.screenshot(path=screenshots() / f"{name}.png")
-        page.set_viewport_size(_VIEW)
+    def keep(name: str, *, height: int = _VIEW["height"], of: Page = page) -> None:
+        of.set_viewport_size({"width": _VIEW["width"], "height": height})
+        of.screenshot(path=screenshots() / f"{name}.png")
+        of.set_viewport_size(_VIEW)
 
     return keep

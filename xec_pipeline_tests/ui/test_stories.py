@@ -144,8 +144,9 @@ def test_figures_follow_new_tables_and_changed_drawing_code_and_nothing_else(
 
 
 def test_schedule_asks_for_what_is_not_up_to_date(page, dev, shot, trained):
-    if dev.stale("data/shards", "toy.val") != "FRESH":
-        dev.wait_for_run(dev.launch("build_shards", "toy.val"))
+    old = [part for part in ("toy.train", "toy.val") if dev.stale("data/shards", part) != "FRESH"]
+    for partition in old:
+        dev.wait_for_run(dev.launch("build_shards", partition))
     page.goto("/automation")
     page.get_by_role("link", name="retrain_tiny").click()
     expect(fact(page, "Schedule")).to_contain_text("At 03:00 AM GMT+1, only on Monday")
@@ -163,10 +164,9 @@ def test_schedule_asks_for_what_is_not_up_to_date(page, dev, shot, trained):
     (asked,) = answer.value.json()["data"]["scheduleDryRun"]["evaluationResult"]["runRequests"]
     tags = {tag["key"]: tag["value"] for tag in asked["tags"]}
     assert tags["dagster/partition"] == TINY
-    # The weights are up to date; only their ONNX model was never made.
+    # The weights are older than these shards, and their ONNX model was never made.
     made = {"/".join(key["path"]) for key in asked["assetSelection"]}
-    assert "regressor/onnx" in made
-    assert "regressor/weights" not in made
+    assert {"regressor/weights", "regressor/onnx", "production/selection"} <= made
 
 
 def is_answer_to(operation: str) -> Callable[[Response], bool]:
@@ -184,14 +184,17 @@ def test_regressor_leads_to_the_encoder_that_it_began_with(page, shot, trained):
     page.goto(f"/assets/regressor/weights?view=partitions&partition={TINY}")
     expect(fact(page, "upstream_mae")).to_have_text(TINY)
     version = fact(page, "upstream_mae_data_version").inner_text()
-    fact(page, "upstream_mae_page").get_by_role("link").first.scroll_into_view_if_needed()
+    link = fact(page, "upstream_mae_page").get_by_role("link").first
+    link.scroll_into_view_if_needed()
     shot("4-weights", height=1500)
-    fact(page, "upstream_mae_page").get_by_role("link").first.click()
+    with page.expect_popup() as opened:
+        link.click()
+    encoder = opened.value
 
-    expect(page).to_have_url(re.compile(f"/assets/mae/encoder.*partition={TINY}"))
-    page.get_by_role("button", name="Show tags").click()
-    expect(page.get_by_text(version).first).to_be_visible()
-    shot("4-encoder")
+    expect(encoder).to_have_url(re.compile(f"/assets/mae/encoder.*partition={TINY}"))
+    encoder.get_by_role("button", name="Show tags").click()
+    expect(fact(encoder, "data_version")).to_have_text(version)
+    shot("4-encoder", of=encoder)
 
 
 def test_cancelled_training_leaves_no_process(page, dev, shot, encoder_run, record_property):
@@ -258,8 +261,8 @@ def test_everything_that_is_made_has_a_code_version_and_a_job(nodes):
             assert [job for job in node["jobNames"] if not job.startswith("__")], name
 
 
-def test_ui_knows_what_is_missing_of_a_run(dev, trained):
-    assert dev.stale("regressor/weights", TINY) == "FRESH"
+def test_ui_knows_what_is_missing_of_a_run(dev, drawn):
+    assert dev.stale("regressor/resolution_table", TINY) == "FRESH"
     assert dev.stale("regressor/onnx", TINY) == "MISSING"
 
 
