@@ -68,12 +68,13 @@ def _n_rows(path: Path) -> int:
 
 def _preview(begin: pd.DataFrame) -> Mapping[str, Any]:
     """Return rows with keys, truth and prediction; more columns would not fit into the page."""
-    predicted = [name for name in begin if name in _KEYS or name.startswith("pred_")]
-    true = [name for name in begin if f"pred_{name.removeprefix('true_')}" in predicted]
-    shown = [name for name in begin if name in {*true, *predicted} - _SIGMAS]
+    names = [str(name) for name in begin.columns]
+    predicted = {name for name in names if name.startswith("pred_")} - _SIGMAS
+    true = {f"true_{name.removeprefix('pred_')}" for name in predicted}
+    shown = [name for name in names if name in predicted | true | set(_KEYS)]
     return {
         "records": [
-            {name: _rounded(value) for name, value in row.items()}
+            {str(name): _rounded(value) for name, value in row.items()}
             for row in begin[shown].to_dict("records")
         ],
         "schema": [_column(name) for name in shown],
