@@ -23,12 +23,13 @@ _RANKS = ("xec_pipeline.workers.train", "--config")
 _WORKERS = "xec_pipeline.workers"
 _NODES = """{ assetNodes {
   assetKey { path } description groupName kinds isMaterializable jobNames opVersion
+  automationCondition { label }
   owners { ... on TeamAssetOwner { team } ... on UserAssetOwner { email } }
   metadataEntries { label ... on CodeReferencesMetadataEntry {
     codeReferences { ... on LocalFileCodeReference { filePath lineNumber } } } }
 } }"""
 _DRY_RUN = """mutation ($sensor: SensorSelector!) {
-  sensorDryRun(selectorData: $sensor) {
+  sensorDryRun(selectorData: $sensor, cursor: null) {
     ... on DryRunInstigationTick {
       evaluationResult { error { message } runRequests { runKey } }
     }
@@ -254,11 +255,12 @@ def test_ui_leads_to_the_code_of_each_asset(nodes, project):
     assert code.startswith("@dg.asset(\n    key=keys.WEIGHTS,")
 
 
-def test_everything_that_is_made_has_a_code_version_and_a_job(nodes):
+def test_everything_that_is_made_has_a_code_version_and_a_way_to_be_started(nodes):
     for name, node in nodes.items():
         if node["isMaterializable"]:
             assert node["opVersion"], name
-            assert [job for job in node["jobNames"] if not job.startswith("__")], name
+            jobs = [job for job in node["jobNames"] if not job.startswith("__")]
+            assert jobs or node["automationCondition"], name
 
 
 def test_ui_knows_what_is_missing_of_a_run(dev, drawn):
