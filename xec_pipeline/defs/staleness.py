@@ -21,7 +21,6 @@ AssetPartition = tuple[dg.AssetKey, str]
 
 _GRAPHQL: Final = (sys.executable, "-c", "from dagster_graphql.cli import main; main()")
 _BY_PARTITION: Final = "assetKey { path } partitionKeys staleStatusByPartition"
-_CAUSES: Final = "reason partitionKey key { path } dependency { path } dependencyPartitionKey"
 
 
 def statuses(workspace: Path) -> dict[AssetPartition, str]:
@@ -43,18 +42,6 @@ def statuses(workspace: Path) -> dict[AssetPartition, str]:
         If the code location cannot be loaded; the message ends with Dagster's own.
     """
     return _statuses(_answer(workspace, _status_query()))
-
-
-def statuses_and_causes(
-    workspace: Path, key: dg.AssetKey, partition: str
-) -> tuple[dict[AssetPartition, str], list[str]]:
-    """Return the statuses, and why Dagster calls one partition stale, each cause in a sentence.
-
-    One question for both, because each takes seconds; see `statuses`.
-    """
-    asked = f"staleCauses(partition: {json.dumps(partition)}) {{ {_CAUSES} }}"
-    data = _answer(workspace, f"{_status_query()} why: {_nodes([key], asked)}")
-    return _statuses(data), [_sentence(cause) for cause in data["why"][0]["staleCauses"]]
 
 
 def _status_query() -> str:
@@ -79,17 +66,6 @@ def _statuses(data: dict[str, Any]) -> dict[AssetPartition, str]:
         found |= {(key, partition): status for partition, status in told}
     tops = {(dg.AssetKey(node["assetKey"]["path"]), ""): node for node in data["top"]}
     return found | {top: node["staleStatus"] for top, node in tops.items()}
-
-
-def _sentence(cause: dict[str, Any]) -> str:
-    dependency = cause["dependency"]
-    named = f" ({_name(dependency, cause['dependencyPartitionKey'])})" if dependency else ""
-    return f"{_name(cause['key'], cause['partitionKey'])} {cause['reason']}{named}"
-
-
-def _name(key: dict[str, Any], partition: str | None) -> str:
-    text = "/".join(key["path"])
-    return f"{text} [{partition}]" if partition else text
 
 
 def _answer(workspace: Path, query: str) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from xec_pipeline.config.registry import registered_regressor
 from xec_pipeline.definitions import defs
 from xec_pipeline.defs import keys
 from xec_pipeline.defs.assets.production import SelectionConfig
+from xec_pipeline.defs.assets.regressor import predictions_csv, weights
 from xec_pipeline.defs.automation import observation, schedules, sensors
 from xec_pipeline.defs.automation.retraining import Plan, plan, schedule_names, training_run
+from xec_pipeline.defs.automation.up_to_date import changes, look_at
 from xec_pipeline.defs.partitions import DATASETS
 from xec_pipeline.errors import ConfigError
 
@@ -75,7 +77,7 @@ def tick(instance, when: dt.datetime):
 
 def test_tick_asks_once_for_each_time_it_is_for(registry, instance, monkeypatch):
     known = {**FRESH, (keys.WEIGHTS, "demo"): "STALE"}
-    monkeypatch.setattr(schedules, "statuses_and_causes", lambda *_asked: (known, ["a reason"]))
+    monkeypatch.setattr(schedules, "look_at", lambda *_asked: (known, ["a reason"]))
     monday = dt.datetime(2026, 11, 30, 3, tzinfo=dt.timezone.utc)
     first, again = tick(instance, monday), tick(instance, monday)
     later = tick(instance, monday + dt.timedelta(days=7))
@@ -178,3 +180,86 @@ def test_files_that_are_still_being_copied_are_not_read(instance, tmp_path, monk
     monkeypatch.setenv("XEC_FILE_AGE", "a minute")
     with pytest.raises(ConfigError, match="XEC_FILE_AGE is 'a minute': expected whole seconds"):
         sensors.min_age_seconds()
+
+
+def report(instance, key: dg.AssetKey, version: str, partition: str = "demo", **tags: str) -> None:
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(key, partition=partition, tags={keys.VERSION_TAG: version, **tags})
+    )
+
+
+class Chain:
+    """The inputs of predictions of the run `demo`, and predictions that were made from them."""
+
+    def __init__(self, instance) -> None:
+        self.instance = instance
+        self.weights("w1")
+        for key in ("data.toy.test", "data.toy.val", "data.toy.train"):
+            report(instance, keys.SHARDS, "s1", key)
+
+    def weights(self, version: str, run: str = "demo") -> None:
+        report(self.instance, keys.WEIGHTS, version, run)
+
+    def predict(self, code: str | None = None) -> None:
+        """Make the predictions: tags as Dagster writes them."""
+        pointers = {}
+        for key in (keys.WEIGHTS, keys.SHARDS):
+            record = self.instance.get_latest_data_version_record(key)
+            pointers[f"dagster/input_event_pointer/{'/'.join(key.path)}"] = str(record.storage_id)
+        version = code or str(predictions_csv.get_asset_spec().code_version)
+        report(
+            self.instance,
+            keys.PREDICTIONS,
+            "p",
+            "demo",
+            **{"dagster/code_version": version, **pointers},
+        )
+
+    def changes(self) -> list[str]:
+        return list(changes(self.instance, predictions_csv, "demo"))
+
+
+def test_what_changed_is_read_from_the_events(instance):
+    chain = Chain(instance)
+    assert chain.changes() == ["was never made"]
+    chain.predict()
+    assert chain.changes() == []
+    chain.weights("w1")
+    assert chain.changes() == [], "the same content again"
+    chain.weights("w2", "demo-scratch")
+    report(instance, keys.SHARDS, "s2", "data.toy.train")
+    assert chain.changes() == [], "of no concern to these predictions"
+    chain.weights("w2")
+    report(instance, keys.SHARDS, "s2", "data.toy.test")
+    assert chain.changes() == [
+        "has other input: regressor/weights [demo]",
+        "has other input: data/shards [data.toy.test]",
+    ]
+    chain.predict()
+    assert chain.changes() == []
+    chain.predict(code="older")
+    assert chain.changes() == ["has other code"]
+
+
+def test_tick_sees_new_root_files_configurations_and_encoders(instance):
+    run = registered_regressor("demo")
+    observe(instance, "1", "data.toy.train")
+    statuses, causes = look_at(instance, run)
+    assert set(statuses.values()) == {"MISSING"}
+    assert len(statuses) == len(causes) == len(FRESH)
+    version = str(weights.get_asset_spec().code_version)
+    build(instance, "data.toy.train")
+    report(instance, keys.ENCODER, "e1")
+    pointers = {}
+    for key in (keys.SHARDS, keys.ENCODER):
+        record = instance.get_latest_data_version_record(key)
+        pointers[f"dagster/input_event_pointer/{'/'.join(key.path)}"] = str(record.storage_id)
+    report(instance, keys.WEIGHTS, "w", "demo", **{"dagster/code_version": version, **pointers})
+    assert list(changes(instance, weights, "demo")) == []
+    report(instance, keys.ENCODER, "e2")
+    event = dg.AssetObservation(keys.CONFIG, partition="demo", tags={keys.VERSION_TAG: "c2"})
+    instance.report_runless_asset_event(event)
+    assert list(changes(instance, weights, "demo")) == [
+        "has other input: config/regressor [demo]",
+        "has other input: mae/encoder [demo]",
+    ]

@@ -9,7 +9,6 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Final
 
 import dagster as dg
@@ -22,7 +21,6 @@ from xec_pipeline.defs.partitions import evaluation_paths, training_paths
 from xec_pipeline.defs.staleness import AssetPartition
 from xec_pipeline.errors import ConfigError
 
-WORKSPACE: Final = Path("workspace.yaml")
 RUN_TAG: Final = "xec/retrain"
 """Tag with the name of the run that is to be trained again."""
 _FRESH: Final = "FRESH"

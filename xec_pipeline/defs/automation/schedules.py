@@ -7,19 +7,17 @@ import dagster as dg
 
 from xec_pipeline.config.registry import registered_regressor
 from xec_pipeline.config.run import RegressorRun
-from xec_pipeline.defs import keys
 from xec_pipeline.defs.automation.jobs import retrain_regressor
 from xec_pipeline.defs.automation.observation import changed_configs, changed_datasets
 from xec_pipeline.defs.automation.retraining import (
     RUN_TAG,
-    WORKSPACE,
     plan,
     schedule_names,
     scheduled_runs,
     training_run,
 )
 from xec_pipeline.defs.automation.sensors import min_age_seconds
-from xec_pipeline.defs.staleness import statuses_and_causes
+from xec_pipeline.defs.automation.up_to_date import look_at
 
 # A tick must answer within a minute.
 _READING_SECONDS = 20.0
@@ -43,7 +41,7 @@ def evaluate(
     """
     run = registered_regressor(name)
     observe(instance)
-    known, causes = statuses_and_causes(WORKSPACE, keys.WEIGHTS, name)
+    known, causes = look_at(instance, run)
     found = plan(run, known, force=run.schedule.force)
     if not found.assets:
         return dg.SkipReason(found.reason)
