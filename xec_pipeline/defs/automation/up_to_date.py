@@ -14,9 +14,10 @@ import dagster as dg
 from xec_pipeline.config.datasets import dataset_key
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.defs import keys
-from xec_pipeline.defs.assets.figures import resolution_table
-from xec_pipeline.defs.assets.regressor import baselines_csv, onnx, predictions_csv, weights
-from xec_pipeline.defs.assets.shards import shards
+
+# Modules: an asset among the names of this one would be defined twice.
+from xec_pipeline.defs.assets import figures, regressor
+from xec_pipeline.defs.assets import shards as of_datasets
 from xec_pipeline.defs.partitions import (
     dataset_partitions,
     evaluation_paths,
@@ -28,7 +29,13 @@ from xec_pipeline.defs.staleness import AssetPartition
 
 _CODE_TAG: Final = "dagster/code_version"
 _NEVER: Final = "was never made"
-_OF_RUN: Final = (weights, predictions_csv, baselines_csv, resolution_table, onnx)
+_OF_RUN: Final = (
+    regressor.weights,
+    regressor.predictions_csv,
+    regressor.baselines_csv,
+    figures.resolution_table,
+    regressor.onnx,
+)
 _PARTITIONS: Final[Mapping[dg.AssetKey, dg.PartitionsDefinition]] = {
     keys.ROOT_FILES: dataset_partitions,
     keys.SHARDS: dataset_partitions,
@@ -41,7 +48,9 @@ def look_at(
 ) -> tuple[dict[AssetPartition, str], list[str]]:
     """Return the status of a run's shards and assets, FRESH, STALE or MISSING, and what changed."""
     datasets = {dataset_key(path) for path in (*training_paths(run), *evaluation_paths(run))}
-    items = [(shards, name) for name in sorted(datasets)] + [(asset, run.name) for asset in _OF_RUN]
+    items = [(of_datasets.shards, name) for name in sorted(datasets)] + [
+        (asset, run.name) for asset in _OF_RUN
+    ]
     statuses, causes = {}, []
     for asset, partition in items:
         found = list(changes(instance, asset, partition))
