@@ -24,6 +24,7 @@ COMMANDS = (
     "analyze",
     "limits",
     "export",
+    "promote",
     "recover",
     "dead-study",
     "inspect",

@@ -104,6 +104,14 @@ def relative_times(npho: NDArray[Any], nphe: NDArray[Any], time_s: NDArray[Any])
     }
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell the times that tests recorded: they depend on the machine, so few are asserted."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name.endswith(" [s]"):
+                terminalreporter.write_line(f"{name} {value:.1f}")
+
+
 @pytest.fixture(scope="session")
 def event_factory() -> Callable[..., Arrays]:
     """Return `make_events(n_events, seed)`: arrays by branch name."""

@@ -61,7 +61,7 @@ _SWITCHES: Final[Mapping[str, str]] = {
     "skip_final": "Leave the final tables and figures to a later step",
 }
 _REGRESSOR_SWITCHES: Final = frozenset({"skip_final"})
-_SECTIONS_WITHOUT_FLAGS: Final = frozenset({"tasks", "reweighting", "validation"})
+_SECTIONS_WITHOUT_FLAGS: Final = frozenset({"tasks", "reweighting", "validation", "schedule"})
 
 
 def add_run_flags(parser: argparse.ArgumentParser, kind: type[Run] = RegressorRun) -> None:

@@ -13,11 +13,13 @@ from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.legacy import Kind, modernized
 from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.output import check_run_name
+from xec_pipeline.config.production import ProductionConfig
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.config.section import Section
 from xec_pipeline.errors import ConfigError, did_you_mean
 
 RunT = TypeVar("RunT", RegressorRun, MaeRun, InpainterRun)
+SectionT = TypeVar("SectionT", bound=Section)
 
 _PRESET_PREFIXES: Final[Mapping[str, Kind]] = {"mae-": "mae", "inpainter-": "inpainter"}
 """How the presets' names begin, except for regressors."""
@@ -69,8 +71,13 @@ def load_inpainter_run(
     return _load(InpainterRun, "inpainter", source, overrides)
 
 
-def validate(kind: type[RunT], tree: Mapping[str, Any], label: str) -> RunT:
-    """Build a run from a nested mapping; turn pydantic's report into one ConfigError."""
+def load_production(path: Path) -> ProductionConfig:
+    """Read and check how the model in use is chosen; see `load_regressor_run`."""
+    return validate(ProductionConfig, read_yaml(path), str(path))
+
+
+def validate(kind: type[SectionT], tree: Mapping[str, Any], label: str) -> SectionT:
+    """Build a section from a nested mapping; turn pydantic's report into one ConfigError."""
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
@@ -205,7 +212,7 @@ def _set(tree: dict[str, Any], dotted: str, value: object) -> None:
     tree[leaf] = value
 
 
-def _explain(kind: type[Section], detail: ErrorDetails) -> str:
+def _explain(kind: type[BaseModel], detail: ErrorDetails) -> str:
     path = [str(part) for part in detail["loc"]]
     key = ".".join(path)
     if detail["type"] != "extra_forbidden":

@@ -7,6 +7,8 @@ from pydantic import Field, field_validator
 from xec_pipeline.config.section import Section
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
+PRODUCTION = "production"
+"""Folder of the model in use among those of the runs; no run may have this name."""
 
 
 def check_run_name(name: str) -> str:
@@ -16,6 +18,8 @@ def check_run_name(name: str) -> str:
             f"run name {name!r} must start with a letter or digit and hold only letters, "
             "digits, '_', '-' and '.', because it names a folder, files and a partition"
         )
+    if name == PRODUCTION:
+        raise ValueError(f"{name!r} is no run name: it is the folder of the model in use")
     return name
 
 

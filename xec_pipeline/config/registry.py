@@ -5,10 +5,16 @@ from pathlib import Path
 from typing import Literal
 
 from xec_pipeline.config.inpainter import InpainterRun
-from xec_pipeline.config.loader import load_inpainter_run, load_mae_run, load_regressor_run
+from xec_pipeline.config.loader import (
+    load_inpainter_run,
+    load_mae_run,
+    load_production,
+    load_regressor_run,
+)
 from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.output import check_run_name
 from xec_pipeline.config.pretrained import PretrainedRun
+from xec_pipeline.config.production import ProductionConfig
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.config.run_base import Run
 from xec_pipeline.errors import ConfigError, did_you_mean
@@ -93,6 +99,18 @@ def registered_inpainter(name: str) -> InpainterRun:
     _check_name(run, name, path)
     check_named_runs(run, path)
     return run
+
+
+def production_config() -> ProductionConfig:
+    """Return how the model in use is chosen: `production.yaml` of the registry, else defaults.
+
+    Raises
+    ------
+    ConfigError
+        If the file is there but wrong.
+    """
+    path = registry_root() / "production.yaml"
+    return load_production(path) if path.is_file() else ProductionConfig()
 
 
 def check_named_runs(run: Run, path: Path) -> None:

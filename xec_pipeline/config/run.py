@@ -16,6 +16,7 @@ from xec_pipeline.config.output import (
     MlflowConfig,
 )
 from xec_pipeline.config.pretrained import PretrainedRun
+from xec_pipeline.config.retraining import ScheduleConfig
 from xec_pipeline.config.reweighting import ReweightingConfig
 from xec_pipeline.config.run_base import short_hash
 from xec_pipeline.config.tasks import TASK_NAMES, TasksConfig
@@ -47,12 +48,23 @@ class RegressorRun(PretrainedRun):
     """Tracking."""
     export: ExportConfig = ExportConfig()
     """ONNX."""
+    schedule: ScheduleConfig = ScheduleConfig()
+    """Retraining."""
 
     @model_validator(mode="after")
     def _some_task_is_on(self) -> "RegressorRun":
         if not self.tasks.active:
             raise ValueError(
                 "no task is enabled; set tasks.<name>.enabled for angle, energy, timing or uvwFI"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_retrained_can_be_used(self) -> "RegressorRun":
+        if self.schedule.cron is not None and self.export.onnx is None:
+            raise ValueError(
+                "schedule.cron is set but export.onnx is null; a retrained model is compared with "
+                "the one in use, which is published as ONNX"
             )
         return self
 

@@ -27,6 +27,7 @@ _WITHOUT_EFFECT: Final[dict[str, Any]] = {
     "mlflow": True,
     "export": True,
     "validation": True,
+    "schedule": True,
 }
 """Where things are kept, how fast they are read and what is told of them; never the weights."""
 _WAYS_TO_BEGIN: Final = {"resume_from", "reset_epoch", "refresh_lr"}

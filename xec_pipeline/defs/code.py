@@ -9,18 +9,22 @@ from xec_pipeline.versioning import PACKAGE_DIR, code_version_of
 # What talks to the user, or only carries names and paths, changes no content.
 _NO_CONTENT: Final = (
     "xec_pipeline.cli",
+    "xec_pipeline.config.cron",
     "xec_pipeline.config.flags",
     "xec_pipeline.config.registry",
+    "xec_pipeline.config.retraining",
     "xec_pipeline.data.shard_summary",
     "xec_pipeline.errors",
     "xec_pipeline.revision",
     "xec_pipeline.evaluation.previews",
+    "xec_pipeline.training.model_registry",
     "xec_pipeline.training.record",
     "xec_pipeline.training.reporting",
     "xec_pipeline.training.system_metrics",
     "xec_pipeline.training.tracking",
     "xec_pipeline.workers.lifetime",
     "xec_pipeline.workers.pipes",
+    "xec_pipeline.workers.table_metadata",
 )
 # How shards are made reaches the rest through the content of the shards.
 _SHARD_MAKING: Final = (
@@ -94,3 +98,6 @@ REPORT: Final = Code(
     libraries=("matplotlib", "pypdfium2", "jinja2", "markdown-it-py"),
     resources=("evaluation/run_report/templates/*",),
 )
+SELECTION: Final = Code(worker="select_champion", without=("xec_pipeline.evaluation.plots",))
+PUBLISHED: Final = Code(worker="publish")
+LEADERBOARD: Final = Code(worker="leaderboard")

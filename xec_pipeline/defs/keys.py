@@ -30,8 +30,22 @@ INPAINTER_EXPORT: Final = dg.AssetKey(["inpainter", "export"])
 REPORT: Final = dg.AssetKey(["regressor", "report"])
 MAE_REPORT: Final = dg.AssetKey(["mae", "report"])
 INPAINTER_REPORT: Final = dg.AssetKey(["inpainter", "report"])
+SELECTION: Final = dg.AssetKey(["production", "selection"])
+PRODUCTION_ONNX: Final = dg.AssetKey(["production", "onnx"])
+LEADERBOARD: Final = dg.AssetKey(["leaderboard"])
+RETRAINED: Final = (WEIGHTS, PREDICTIONS, BASELINES, TABLE, ONNX)
+"""What a retraining makes of a run, before it challenges the model in use."""
+UNPARTITIONED: Final = (SELECTION, PRODUCTION_ONNX, LEADERBOARD)
+"""Assets that stand on top of all runs."""
 
 OWNERS: Final = ["team:xec"]
 GPU_POOL: Final = "gpu"
+PRODUCTION_POOL: Final = "production"
+"""One at a time: two selections at once would both compare with the same champion."""
 VERSION_TAG: Final = "dagster/data_version"
 """Tag under which Dagster keeps the data version of a materialization or an observation."""
+
+
+def all_keys() -> list[dg.AssetKey]:
+    """Return the names of all assets."""
+    return [value for value in globals().values() if isinstance(value, dg.AssetKey)]

@@ -166,3 +166,11 @@ def made_before(
                 }
             )
     return found
+
+
+def latest_unpartitioned(
+    instance: dg.DagsterInstance, key: dg.AssetKey
+) -> dg.AssetMaterialization | None:
+    """Return the latest materialization of an asset without partitions."""
+    event = instance.get_latest_materialization_event(key)
+    return None if event is None else event.asset_materialization

@@ -38,6 +38,7 @@ from xec_pipeline.training.stages.regressor_events import (
 )
 from xec_pipeline.workers.outputs import files_version
 from xec_pipeline.workers.pipes import Report, open_report
+from xec_pipeline.workers.table_metadata import describe_tables
 
 CALIBRATION_EVENTS: Final = 50_000
 """Largest number of training events used; they are spread evenly over the sample."""
@@ -110,7 +111,7 @@ def run_worker(source: str, out_dir: Path | None, report: Report) -> None:
     if not written:
         raise ConfigError("data.val_path and data.test_path are empty, nothing to predict")
     described = {path.relative_to(folder).as_posix(): path for path in written}
-    report.result(described, files_version(written, folder))
+    report.result({**described, **describe_tables(written)}, files_version(written, folder))
 
 
 def calibrate(train: ShardSet, run: RegressorRun) -> Calibrated:

@@ -119,7 +119,7 @@ def study(
         version.update({f"{name} {c}": predicted[c].to_numpy() for c in predicted.columns})
     numbers = {
         "run_name": run.name,
-        "regressor": regressor.path,
+        "regressor": str(regressor.path),  # a path would count as a file that was made
         "predictions": root,
         "table": files["md"],
         "dead_sensors": n_dead,

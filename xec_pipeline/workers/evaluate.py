@@ -30,6 +30,7 @@ from xec_pipeline.training.metrics import task_metrics
 from xec_pipeline.training.stages.regressor_events import RegressorEvents, select_events
 from xec_pipeline.workers.outputs import files_version
 from xec_pipeline.workers.pipes import Report, open_report
+from xec_pipeline.workers.table_metadata import describe_tables
 
 BEST: Final = "checkpoint_best.pth"
 
@@ -253,8 +254,13 @@ def origin(
 
 def describe(network: Network, done: Mapping[str, Evaluated]) -> dict[str, Any]:
     """Return the numbers that describe an evaluation."""
+    csvs = {
+        f"{name}_csv_{task}": path
+        for name, sample in done.items()
+        for task, path in sample.csvs.items()
+    }
     numbers: dict[str, Any] = {
-        "model": network.path,
+        "model": str(network.path),  # a path would count as a file that was made
         "model_digest": network.digest or "not stated",
         "weights": network.weights,
     }
@@ -262,13 +268,12 @@ def describe(network: Network, done: Mapping[str, Evaluated]) -> dict[str, Any]:
         numbers |= {
             f"{name}_events": sample.n_events,
             f"{name}_events_per_s": sample.events_per_s,
-            **{f"{name}_csv_{task}": path for task, path in sample.csvs.items()},
             **{
                 f"{name}_{key.removeprefix('val/').removeprefix('val_')}": value
                 for key, value in sample.metrics.items()
             },
         }
-    return numbers
+    return {**numbers, **csvs, **describe_tables(csvs.values())}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +82,14 @@ class Report:
         Parameters
         ----------
         metadata
-            Numbers, text, paths (as `Path`), lists and mappings; the unit stands in the name.
+            Numbers, text, paths (as `Path`) of files that were made, lists and mappings; the unit
+            stands in the name. The size of the files is added as `size_bytes`.
         data_version
             Hash of the content that was made; equal content has an equal version.
         """
         if self.rank != 0:
             return
+        metadata = {**metadata, **_sizes(metadata.values())}
         single = {
             name: value for name, value in metadata.items() if not isinstance(value, list | dict)
         }
@@ -164,6 +166,13 @@ def _write_error(error: BaseException) -> None:
     path = Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"message": {"message": text, "extraInfo": extra}}))
+
+
+def _sizes(values: Iterable[Any]) -> dict[str, int]:
+    """Return the size of all files and folders among `values`; nothing if none is there."""
+    there = {value for value in values if isinstance(value, Path) and value.exists()}
+    files = {file for path in there for file in (path, *path.rglob("*")) if file.is_file()}
+    return {"size_bytes": sum(file.stat().st_size for file in files)} if there else {}
 
 
 def _pipes_value(value: Any) -> Any:

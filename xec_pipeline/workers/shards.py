@@ -74,7 +74,13 @@ def run_worker(
 
     Of the samples `apart_from` it is told how many events they share with this one.
     """
-    started = time.perf_counter()
+    started, n_converted = time.perf_counter(), 0
+
+    def converted(n_events: int) -> None:
+        nonlocal n_converted
+        n_converted = n_events
+        report.progress(events=n_events)
+
     out_dir = shard_dir_for(config, path)
     if is_shard_dir(path):
         shards = open_shards(path)
@@ -86,11 +92,13 @@ def run_worker(
             out_dir,
             config,
             jobs=jobs,
-            on_progress=lambda n_done: report.progress(events=n_done),
+            on_progress=converted,
         )
         shards = open_shards(out_dir)
-    numbers = describe(shards, config, time.perf_counter() - started)
-    numbers |= overlaps(shards, config, apart_from)
+    seconds = time.perf_counter() - started
+    numbers = describe(shards, config, seconds) | overlaps(shards, config, apart_from)
+    # Parts that were there already say nothing about speed.
+    numbers |= {"events_per_s": n_converted / seconds} if n_converted else {}
     report.result(numbers, shards.data_version)
     return shards
 

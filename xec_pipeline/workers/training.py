@@ -27,6 +27,9 @@ from xec_pipeline.training.transfer import PretrainedEncoder
 from xec_pipeline.workers.pipes import Report
 
 AnyRun: TypeAlias = RegressorRun | MaeRun | InpainterRun
+_SPEED: Final = "events_per_s"
+_MLFLOW_SPEED: Final = "system/throughput_events_per_sec"
+"""The name in MLflow; in Dagster all assets tell their speed under one name."""
 UNITS: Final = "energy MeV, time ns, position cm, angle deg"
 """Of all metrics of a training, as a tag of its MLflow run."""
 Found: TypeAlias = GoingOn | None
@@ -172,7 +175,8 @@ def report_finished(
     run: AnyRun, kind: str, report: Report, metadata: Mapping[str, Any], data_version: str
 ) -> None:
     """Report what a training made, and mark that nothing of it is missing any more."""
-    report.result(metadata, data_version)
+    speed = {_SPEED: metadata[_MLFLOW_SPEED]} if _MLFLOW_SPEED in metadata else {}
+    report.result({**metadata, **speed}, data_version)
     (run.run_dir / finished_file(kind)).write_text(f"{data_version}\n")
 
 

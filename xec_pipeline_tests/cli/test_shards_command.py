@@ -70,9 +70,11 @@ def test_worker_reports_what_it_made(project):
     assert metadata["files"] == 2
     assert metadata["toy"] is False
     assert report.numbers[-1] == {"events": 48}
+    assert metadata["events_per_s"] == pytest.approx(48 / metadata["seconds"])
     again = Recorder()
     assert worker.run_worker(config, str(shards.path), 1, again).data_version == version
     assert again.results[0][1] == version
+    assert "events_per_s" not in again.results[0][0], "nothing was converted"
 
 
 def test_worker_tells_ranges_and_what_other_samples_share(project):

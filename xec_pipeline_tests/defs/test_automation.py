@@ -22,6 +22,7 @@ def instance(tmp_path: Path):
 def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A ROOT file in the place of the toy validation events; all other datasets are absent."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XEC_FILE_AGE", "0")
     path = tmp_path / DATASETS[DATASET].path / "MCGamma_000001.root"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"events")

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -6,6 +7,7 @@ import dagster as dg
 import pytest
 
 from xec_pipeline.definitions import defs
+from xec_pipeline.defs import keys
 
 MADE = {
     "data/shards",
@@ -26,6 +28,9 @@ MADE = {
     "regressor/report",
     "mae/report",
     "inpainter/report",
+    "production/selection",
+    "production/onnx",
+    "leaderboard",
 }
 EXTERNAL = {"raw/root_files", "config/regressor", "config/mae", "config/inpainter"}
 EXTERNAL |= {"config/regressor_evaluation", "config/regressor_export"}
@@ -54,8 +59,9 @@ def test_loads_in_three_seconds_and_imports_nothing_heavy():
     started = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    # Twice the promised three seconds: the machine that runs tests is busy.
-    assert time.monotonic() - started < 6
+    # Twice the promised three seconds, and more on a machine that does much beside this.
+    busy = max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
+    assert time.monotonic() - started < 6 * busy
 
 
 def test_graph_holds_the_chain(specs):
@@ -86,15 +92,26 @@ def test_graph_holds_the_chain(specs):
         "config/regressor_export",
     }
     assert above["regressor/baselines_csv"] == evaluated
+    made = {"regressor/weights", "regressor/predictions_csv", "regressor/onnx"}
+    assert above["production/selection"] == made
+    assert above["production/onnx"] == {"production/selection", "regressor/onnx"}
+    assert above["leaderboard"] == {"regressor/resolution_table", "production/selection"}
+
+
+def test_keys_tell_which_assets_have_no_partitions(specs):
+    assert {key.to_user_string() for key in keys.all_keys()} == set(specs)
+    without = {spec.key for spec in specs.values() if spec.partitions_def is None}
+    assert without == set(keys.UNPARTITIONED)
 
 
 @pytest.mark.parametrize("name", sorted(MADE | EXTERNAL))
 def test_asset_is_described(specs, name):
     spec = specs[name]
     assert spec.description
+    assert spec.metadata["dagster/code_references"].code_references
     assert spec.owners
     assert spec.kinds
-    assert spec.group_name == name.split("/")[0]
+    assert spec.group_name == ("production" if name == "leaderboard" else name.split("/")[0])
     assert (spec.code_version is not None) == (name in MADE)
 
 
@@ -139,6 +156,8 @@ def test_only_figures_and_tables_are_made_unasked(specs):
         "regressor/report",
         "mae/report",
         "inpainter/report",
+        "production/onnx",
+        "leaderboard",
     }
 
 
@@ -183,6 +202,7 @@ def test_what_needs_a_gpu_waits_in_its_pool(definitions, name):
         "report_regressor",
         "report_mae",
         "report_inpainter",
+        "retrain_regressor",
     ],
 )
 def test_jobs_can_be_built(definitions, job):

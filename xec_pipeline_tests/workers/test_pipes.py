@@ -109,3 +109,13 @@ def test_worker_of_a_dead_parent_does_not_start():
     code = "from xec_pipeline.workers.lifetime import die_with_parent; die_with_parent()"
     done = subprocess.run([sys.executable, "-c", code], env={"XEC_PARENT_PID": "1"}, check=False)
     assert done.returncode == 143
+
+
+def test_files_that_were_made_are_told_with_their_size(recorder, tmp_path):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "a.bin").write_bytes(b"12345")
+    table = tmp_path / "table.csv"
+    table.write_bytes(b"123")
+    metadata = {"folder": tmp_path / "parts", "csv": table, "again": table, "input": "other.csv"}
+    pipes.Report(0, pipes=recorder).result(metadata, "v1")
+    assert recorder.results[0]["metadata"]["size_bytes"] == 8

@@ -1,4 +1,4 @@
-"""What MLflow and Dagster are told of how a training begins."""
+"""What MLflow and Dagster are told of how a training begins and how it went."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +13,8 @@ from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.start import GoingOn
 from xec_pipeline.training.tracking import flattened
 from xec_pipeline.training.transfer import PretrainedEncoder
-from xec_pipeline.workers.training import AnyRun, described, origin_metadata
+from xec_pipeline.workers.pipes import Report
+from xec_pipeline.workers.training import AnyRun, described, origin_metadata, report_finished
 
 ENCODER = {
     "file": "mae/mae_encoder_best.pth",
@@ -116,3 +117,16 @@ def test_dagster_is_told_which_weights_they_were():
     assert found["resumed_from_file"] == "old/a.pth"
     assert found["resumed_from_run_name"] == "before"
     assert origin_metadata(checkpoint()) == {}
+
+
+def test_speed_of_a_training_has_the_name_that_all_assets_use(tmp_path: Path):
+    class Heard(Report):
+        def result(self, metadata: Any, data_version: str) -> None:
+            self.told = (metadata, data_version)
+
+    report = Heard(0)
+    run = load_regressor_run("demo", {"checkpoint.save_dir": str(tmp_path)})
+    run.run_dir.mkdir(parents=True)
+    report_finished(run, "regressor", report, {"system/throughput_events_per_sec": 120.0}, "v1")
+    assert report.told[0]["events_per_s"] == 120.0
+    assert report.told[1] == "v1"

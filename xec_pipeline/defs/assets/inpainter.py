@@ -28,7 +28,7 @@ from xec_pipeline.defs.retries import figure_retries, training_retries
     ],
     partitions_def=inpainter_partitions,
     group_name="inpainter",
-    kinds={"torch", "mlflow"},
+    kinds={"pytorch", "mlflow"},
     owners=keys.OWNERS,
     tags={"xec/gpu": "yes"},
     code_version=code.INPAINTER.version(),
@@ -135,7 +135,7 @@ def dead_study(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.Materiali
     ],
     partitions_def=inpainter_partitions,
     group_name="inpainter",
-    kinds={"onnx", "torch"},
+    kinds={"onnx", "pytorch"},
     owners=keys.OWNERS,
     code_version=code.INPAINTER_EXPORT.version(),
 )

@@ -16,7 +16,7 @@ from xec_pipeline.defs.retries import training_retries
     deps=[keys.MAE_CONFIG, dg.AssetDep(keys.SHARDS, partition_mapping=datasets_of_mae)],
     partitions_def=mae_partitions,
     group_name="mae",
-    kinds={"torch", "mlflow"},
+    kinds={"pytorch", "mlflow"},
     owners=keys.OWNERS,
     tags={"xec/gpu": "yes"},
     code_version=code.ENCODER.version(),

@@ -26,7 +26,7 @@ from xec_pipeline.defs.retries import training_retries
     ],
     partitions_def=run_partitions,
     group_name="regressor",
-    kinds={"torch", "mlflow"},
+    kinds={"pytorch", "mlflow"},
     owners=keys.OWNERS,
     tags={"xec/gpu": "yes"},
     code_version=code.WEIGHTS.version(),

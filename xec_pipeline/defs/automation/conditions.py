@@ -6,7 +6,7 @@ import dagster as dg
 
 
 def on_changed_data_or_code(
-    optional: dg.AssetSelection | None = None,
+    optional: dg.AssetSelection | None = None, *, with_all_inputs: bool = True
 ) -> dg.AutomationCondition[dg.AssetKey]:
     """Return the condition "my inputs' content or my own code changed".
 
@@ -17,6 +17,9 @@ def on_changed_data_or_code(
     ----------
     optional
         Inputs that need not be there.
+    with_all_inputs
+        Wait until every other input exists. What looks at all runs takes those that are there: one
+        input is enough.
     """
     condition: Any = dg.AutomationCondition  # its own annotations do not fit together
     # An input that was made in one run with this asset has been taken into account already.
@@ -27,10 +30,15 @@ def on_changed_data_or_code(
     missing = condition.any_deps_missing()
     if optional is not None:
         missing = missing.ignore(optional)
+    inputs = (
+        ~missing
+        if with_all_inputs
+        else condition.any_deps_match(~condition.missing()).with_label("some input exists")
+    )
     combined: dg.AutomationCondition[dg.AssetKey] = (
         condition.in_latest_time_window()
         & trigger.since_last_handled()
-        & ~missing
+        & inputs
         & ~condition.any_deps_in_progress()
         & ~condition.in_progress()
         & condition.all_deps_blocking_checks_passed()

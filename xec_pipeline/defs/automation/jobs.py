@@ -124,3 +124,20 @@ report_inpainter = dg.define_asset_job(
     tags={"xec/kind": "figures"},
     executor_def=dg.in_process_executor,
 )
+
+retrain_regressor = dg.define_asset_job(
+    "retrain_regressor",
+    dg.AssetSelection.assets(*keys.RETRAINED, keys.SELECTION, keys.PRODUCTION_ONNX),
+    description=(
+        "Train a run again, write its tables and its ONNX model, and let it challenge the model in "
+        "use. Schedules start it."
+    ),
+    tags={"xec/kind": "train"},
+)
+
+choose_model = dg.define_asset_job(
+    "choose_model",
+    dg.AssetSelection.assets(keys.SELECTION, keys.PRODUCTION_ONNX),
+    description="Choose the model in use among all complete runs, and publish it.",
+    tags={"xec/kind": "evaluate"},
+)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -46,9 +46,14 @@ def changed_configs(instance: dg.DagsterInstance) -> Iterator[dg.AssetObservatio
 
 
 def changed_datasets(
-    instance: dg.DagsterInstance, *, reading_seconds: float = float("inf")
+    instance: dg.DagsterInstance,
+    *,
+    reading_seconds: float = float("inf"),
+    min_age_seconds: float = 0.0,
 ) -> Iterator[dg.AssetObservation]:
     """Yield an observation for each dataset whose files differ from those last seen.
+
+    A dataset of which a file is still being copied is left for a later call as a whole.
 
     Parameters
     ----------
@@ -56,16 +61,43 @@ def changed_datasets(
         Holds what was seen.
     reading_seconds
         Time after which no further unknown file is read; what is missing comes with the next call.
+    min_age_seconds
+        A file that was modified less than this long ago may be unfinished.
     """
     hashes = ContentHashes(HASH_CACHE)
     end = time.monotonic() + reading_seconds
     for key, dataset in DATASETS.items():
         files = _files(dataset.path)
+        if unfinished(files, min_age_seconds):
+            continue
         for path in files:
             if time.monotonic() < end:
                 hashes.of(path)
         if files and all(map(hashes.remembers, files)):
             yield from _if_new(instance, keys.ROOT_FILES, key, hashes.of_all(files))
+
+
+def unfinished_datasets(min_age_seconds: float) -> dict[str, list[Path]]:
+    """Return the files that `changed_datasets` waits for, by dataset."""
+    waited_for = {
+        key: unfinished(_files(dataset.path), min_age_seconds) for key, dataset in DATASETS.items()
+    }
+    return {key: files for key, files in waited_for.items() if files}
+
+
+def unfinished(files: Iterable[Path], min_age_seconds: float) -> list[Path]:
+    """Return the files that were modified less than so long ago, or vanished meanwhile."""
+    now = time.time()
+    return [
+        path for path in files if min_age_seconds > 0 and now - _modified(path) < min_age_seconds
+    ]
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
 
 
 def _changed_config(

@@ -39,6 +39,7 @@ def predictions_are_complete(context: dg.AssetCheckExecutionContext) -> dg.Asset
 
 @dg.asset_check(
     asset=keys.ONNX,
+    blocking=True,
     description=(
         "The ONNX model was exported from the present weights; differences to them are recorded."
     ),

@@ -122,6 +122,10 @@ class MlflowTracking(dg.ConfigurableResource):  # type: ignore[type-arg]  # gene
             refer_to(self._store_of(run), str(told.value), name, paths)
         return made
 
+    def store_env(self) -> dict[str, str]:
+        """Return the environment in which a worker finds the store that is set here, if one is."""
+        return {"MLFLOW_TRACKING_URI": self.tracking_uri} if self.tracking_uri else {}
+
     def _store_of(self, run: Run) -> MlflowConfig:
         given = {"tracking_uri": self.tracking_uri} if self.tracking_uri else {}
         return run.mlflow.model_copy(update=given)

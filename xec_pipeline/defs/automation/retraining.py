@@ -1,0 +1,123 @@
+"""Scheduled retraining: what a tick finds, and what it asks for.
+
+A training is deterministic: with the same data, configuration and code it ends at the same weights.
+So a tick asks for what is not up to date, and otherwise skips and says so.
+"""
+
+import dataclasses
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import dagster as dg
+
+from xec_pipeline.config.datasets import dataset_key
+from xec_pipeline.config.registry import registered_regressor, run_names
+from xec_pipeline.config.run import RegressorRun
+from xec_pipeline.defs import keys
+from xec_pipeline.defs.partitions import evaluation_paths, training_paths
+from xec_pipeline.defs.staleness import AssetPartition
+from xec_pipeline.errors import ConfigError
+
+RUN_TAG: Final = "xec/retrain"
+"""Tag with the name of the run that is to be trained again."""
+_FRESH: Final = "FRESH"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be made of a run.
+
+    Attributes
+    ----------
+    assets
+        Assets of the run that are to be made; empty for none.
+    reason
+        Why, or why not.
+    """
+
+    assets: tuple[dg.AssetKey, ...] = ()
+    reason: str = ""
+
+
+def scheduled_runs() -> dict[str, RegressorRun]:
+    """Return the registered regressors whose file has a schedule; broken files are left out."""
+    found = {}
+    for name in run_names("regressor"):
+        try:
+            run = registered_regressor(name)
+        except ConfigError:  # its own assets fail with this message
+            continue
+        if run.schedule.cron is not None:
+            found[name] = run
+    return found
+
+
+def schedule_names(runs: Iterable[str]) -> dict[str, str]:
+    """Return `retrain_<run>` by run; Dagster's names have no hyphens and dots."""
+    plain = {name: f"retrain_{re.sub(r'[^A-Za-z0-9_]', '_', name)}" for name in runs}
+    often = {text for text, count in Counter(plain.values()).items() if count > 1}
+    return {
+        name: f"{text}_{hashlib.sha256(name.encode()).hexdigest()[:6]}" if text in often else text
+        for name, text in plain.items()
+    }
+
+
+def plan(run: RegressorRun, statuses: Mapping[AssetPartition, str], *, force: bool = False) -> Plan:
+    """Decide what is to be made, from Dagster's statuses.
+
+    Parameters
+    ----------
+    run
+        The run.
+    statuses
+        FRESH, STALE or MISSING, by asset and partition.
+    force
+        Train even if everything is up to date.
+    """
+    used = sorted({dataset_key(path) for path in (*training_paths(run), *evaluation_paths(run))})
+    old = tuple(name for name in used if statuses.get((keys.SHARDS, name)) != _FRESH)
+    if old:
+        return Plan(
+            reason=f"data/shards of {', '.join(old)} are not up to date with the ROOT files: "
+            "materialize them, or switch on the sensor shards_follow, which does it as files come"
+        )
+    not_fresh = {
+        key: status.lower()
+        for key in keys.RETRAINED
+        if (status := statuses.get((key, run.name), "MISSING")) != _FRESH
+    }
+    if force or keys.WEIGHTS in not_fresh:
+        why = not_fresh.get(keys.WEIGHTS)
+        reason = f"its weights are {why}" if why else "schedule.force is set"
+        return Plan(assets=keys.RETRAINED, reason=reason)
+    if not not_fresh:
+        return Plan(
+            reason=f"data, configuration and code of {run.name} are those that its weights were "
+            "trained with; training again would give the same weights (schedule.force: true "
+            "trains all the same)"
+        )
+    told = ", ".join(f"{key.path[-1]} {status}" for key, status in not_fresh.items())
+    return Plan(assets=_with_followers(not_fresh), reason=f"weights are fresh, but {told}")
+
+
+def _with_followers(not_fresh: Iterable[dg.AssetKey]) -> tuple[dg.AssetKey, ...]:
+    """Return assets and the table, which is made from predictions and baselines."""
+    wanted = set(not_fresh)
+    if wanted & {keys.PREDICTIONS, keys.BASELINES}:
+        wanted.add(keys.TABLE)
+    return tuple(key for key in keys.RETRAINED if key in wanted)
+
+
+def training_run(plan: Plan, run: str, tick: str) -> dg.RunRequest:
+    """Return the run that trains, evaluates, exports and lets the result challenge the champion."""
+    step = keys.SELECTION.to_python_identifier()
+    return dg.RunRequest(
+        run_key=f"{run} {tick}",
+        partition_key=run,
+        asset_selection=[*plan.assets, keys.SELECTION, keys.PRODUCTION_ONNX],
+        run_config={"ops": {step: {"config": {"challenger": run}}}},
+        tags={RUN_TAG: run},
+    )

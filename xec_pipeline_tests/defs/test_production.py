@@ -1,0 +1,209 @@
+"""The assets on top of the graph, with a resource that reports instead of working."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from pydantic import Field
+
+from xec_pipeline.defs import keys
+from xec_pipeline.defs.assets.production import (
+    SelectionConfig,
+    complete_runs,
+    leaderboard,
+    production_onnx,
+    selection,
+)
+from xec_pipeline.defs.automation.conditions import on_changed_data_or_code
+from xec_pipeline.defs.checks.production import published_model_is_the_selected_one
+from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
+from xec_pipeline.defs.resources.torch_ddp import TorchDDP
+from xec_pipeline.versioning import content_hash
+
+CALLS: list[tuple[str, list[str], dict[str, Any]]] = []
+
+
+class Reports(TorchDDP):
+    """Keeps what a worker would have been told, and reports what `answers` holds for it."""
+
+    answers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    def run(  # type: ignore[override]  # accepts all that the real one does, and ignores most
+        self, _context, module, arguments=(), *, extras=None, **_options
+    ):
+        name = module.rpartition(".")[2]
+        CALLS.append((name, list(arguments), dict(extras or {})))
+        metadata = self.answers.get(name, {})
+        return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(name))
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    CALLS.clear()
+    monkeypatch.setenv("XEC_RUNS", str(tmp_path))
+    (tmp_path / "regressor").mkdir()
+    for name in ("demo", "other"):
+        (tmp_path / "regressor" / f"{name}.yaml").write_text("preset: demo\n")
+    with dg.DagsterInstance.ephemeral() as found:
+        yield found
+
+
+def report(instance, key: dg.AssetKey, version: str, partition: str = "demo", **metadata) -> None:
+    tags = {keys.VERSION_TAG: version}
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(key, partition=partition or None, metadata=metadata, tags=tags)
+    )
+
+
+def finish(instance, run: str = "demo", weights: str = "w1") -> None:
+    report(instance, keys.WEIGHTS, weights, run, mlflow_run_id="m1")
+    report(instance, keys.PREDICTIONS, f"p{weights}", run, model_digest=weights)
+    report(
+        instance,
+        keys.ONNX,
+        f"o{weights}",
+        run,
+        weights_version=weights,
+        parity_energy_mev=1e-6,
+        parity_events=8,
+    )
+
+
+def make(instance, asset, answers: dict[str, Any], **config: str) -> dg.AssetMaterialization:
+    resources = {"ddp": Reports(answers=answers), "mlflow": MlflowTracking(tracking_uri="none")}
+    run_config = {"ops": {asset.op.name: {"config": config}}} if config else None
+    result = dg.materialize([asset], instance=instance, resources=resources, run_config=run_config)
+    (event,) = result.asset_materializations_for_node(asset.op.name)
+    return event
+
+
+def test_only_what_belongs_together_is_complete(instance):
+    assert list(complete_runs(instance)) == []
+    finish(instance)
+    (found,) = complete_runs(instance)
+    assert (found["run"], found["weights_version"], found["mlflow_run"]) == ("demo", "w1", "m1")
+    report(instance, keys.WEIGHTS, "w2")
+    assert list(complete_runs(instance)) == [], "its predictions are of other weights now"
+    finish(instance, "other")
+    assert [found["run"] for found in complete_runs(instance)] == ["other"]
+
+
+def test_selection_tells_who_was_compared_and_links_both_trainings(instance):
+    finish(instance)
+    finish(instance, "other", "w9")
+    answer = {
+        "champion": "demo",
+        "champion_weights_version": "w1",
+        "champion_dagster_run": "run-1",
+        "challengers": "other",
+    }
+    made = make(instance, selection, {"select_champion": answer}, challenger="other")
+    ((name, arguments, extras),) = CALLS
+    assert (name, arguments) == ("select_champion", ["--challenger=other"])
+    assert [found["run"] for found in extras["candidates"]] == ["demo", "other"]
+    assert isinstance(made.metadata["champion_training"], dg.DagsterRunMetadataValue)
+    assert made.metadata["champion_training"].value == "run-1"
+
+
+def test_promotion_by_hand_reaches_the_worker():
+    config = SelectionConfig(promote="demo", reason="better in data")
+    assert config.arguments() == ["--promote=demo", "--reason=better in data"]
+
+
+def test_publication_is_told_the_parity_of_the_champions_export_only(instance):
+    finish(instance)
+    report(instance, keys.SELECTION, "demo@w1", "", champion="demo", champion_weights_version="w1")
+    make(instance, production_onnx, {})
+    assert CALLS[-1][2] == {"parity": {"parity_energy_mev": 1e-6}}
+    finish(instance, weights="w2")
+    make(instance, production_onnx, {})
+    assert CALLS[-1][2] == {"parity": None}
+
+
+def test_leaderboard_is_told_when_runs_were_trained(instance):
+    finish(instance)
+    make(instance, leaderboard, {})
+    (told,) = CALLS[-1][2].values()
+    assert list(told) == ["demo"]
+    assert told["demo"].endswith(" UTC")
+
+
+@pytest.mark.parametrize(
+    ("selected", "content", "passes"),
+    [("w1", b"model", True), ("w2", b"model", False), ("w1", b"other", False)],
+)
+def test_published_model_must_be_the_selected_one(instance, tmp_path, selected, content, passes):
+    model = tmp_path / "model.onnx"
+    model.write_bytes(b"model")
+    sidecar = tmp_path / "model.json"
+    sidecar.write_text(json.dumps({"content_hashes": {"model.onnx": content_hash(model)}}))
+    model.write_bytes(content)
+    report(instance, keys.SELECTION, "x", "", champion_weights_version=selected)
+
+    @dg.asset(key=keys.PRODUCTION_ONNX)
+    def published() -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(metadata={"weights_version": "w1", "sidecar": str(sidecar)})
+
+    result = dg.materialize(
+        [published, published_model_is_the_selected_one], instance=instance, raise_on_error=False
+    )
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert evaluation.passed is passes
+    assert evaluation.blocking
+
+
+class Board:
+    """Runs with partitions, and what looks at all of them, with the condition under test."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+        self.cursor: Any = None
+        self.versions = {"a": "1", "b": "1"}
+
+    def definitions(self) -> dg.Definitions:
+        @dg.asset(code_version="1", partitions_def=dg.StaticPartitionsDefinition(["a", "b", "c"]))
+        def table(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+            version = self.versions[context.partition_key]
+            return dg.MaterializeResult(data_version=dg.DataVersion(version))
+
+        @dg.asset(
+            deps=[table],
+            code_version="1",
+            automation_condition=on_changed_data_or_code(with_all_inputs=False),
+        )
+        def board() -> dg.MaterializeResult[None]:
+            return dg.MaterializeResult(data_version=dg.DataVersion(str(self.versions)))
+
+        return dg.Definitions([table, board])
+
+    def make(self, name: str, partition: str | None = None) -> None:
+        found = self.definitions().assets or ()
+        assets = [asset for asset in found if isinstance(asset, dg.AssetsDefinition)]
+        dg.materialize(assets, instance=self.instance, selection=[name], partition_key=partition)
+
+    def asked_for(self) -> bool:
+        result = dg.evaluate_automation_conditions(
+            self.definitions(), instance=self.instance, cursor=self.cursor
+        )
+        self.cursor = result.cursor
+        if result.total_requested:
+            self.make("board")
+        return bool(result.total_requested)
+
+
+def test_board_follows_each_run_and_does_not_wait_for_all(instance):
+    board = Board(instance)
+    assert not board.asked_for(), "there is no run yet"
+    board.make("table", "a")
+    assert board.asked_for()
+    assert not board.asked_for()
+    board.make("table", "b")
+    assert board.asked_for(), "a run that had no table before"
+    board.make("table", "b")
+    assert not board.asked_for(), "the same content again"
+    board.versions["a"] = "2"
+    board.make("table", "a")
+    assert board.asked_for()
+    assert not board.asked_for()

@@ -1,0 +1,265 @@
+"""Schedules, the sensor that builds shards, files that are still being copied."""
+
+import datetime as dt
+import logging
+import os
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from xec_pipeline.config.registry import registered_regressor
+from xec_pipeline.definitions import defs
+from xec_pipeline.defs import keys
+from xec_pipeline.defs.assets.production import SelectionConfig
+from xec_pipeline.defs.assets.regressor import predictions_csv, weights
+from xec_pipeline.defs.automation import observation, schedules, sensors
+from xec_pipeline.defs.automation.retraining import Plan, plan, schedule_names, training_run
+from xec_pipeline.defs.automation.up_to_date import changes, look_at
+from xec_pipeline.defs.partitions import DATASETS
+from xec_pipeline.errors import ConfigError
+
+SHARDS = [(keys.SHARDS, name) for name in ("data.toy.test", "data.toy.train", "data.toy.val")]
+FRESH = dict.fromkeys([*SHARDS, *((key, "demo") for key in keys.RETRAINED)], "FRESH")
+ALL = [*keys.RETRAINED, keys.SELECTION, keys.PRODUCTION_ONNX]
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XEC_RUNS", str(tmp_path / "runs"))
+    folder = tmp_path / "runs" / "regressor"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("XEC_FILE_AGE", "0")
+    (folder / "demo.yaml").write_text("preset: demo\nschedule: {cron: 0 3 * * 1}\n")
+    (folder / "never.yaml").write_text("preset: demo\n")
+    (folder / "broken.yaml").write_text("presett: demo\n")
+    return folder
+
+
+@pytest.fixture
+def instance():
+    with dg.DagsterInstance.ephemeral() as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("changed", "assets", "reason"),
+    [
+        ({}, [], "training again would give the same weights"),
+        ({SHARDS[1]: "STALE"}, [], "data/shards of data.toy.train are not up to date"),
+        ({(keys.WEIGHTS, "demo"): "STALE"}, [*keys.RETRAINED], "its weights are stale"),
+        ({(keys.WEIGHTS, "demo"): "MISSING"}, [*keys.RETRAINED], "its weights are missing"),
+        (
+            {(keys.PREDICTIONS, "demo"): "STALE"},
+            [keys.PREDICTIONS, keys.TABLE],
+            "weights are fresh, but predictions_csv stale",
+        ),
+        ({(keys.ONNX, "demo"): "MISSING"}, [keys.ONNX], "weights are fresh, but onnx missing"),
+    ],
+)
+def test_plan_makes_what_is_not_up_to_date(registry, changed, assets, reason):
+    found = plan(registered_regressor("demo"), {**FRESH, **changed})
+    assert list(found.assets) == assets
+    assert reason in found.reason
+
+
+def test_force_trains_all_the_same_but_not_on_old_shards(registry):
+    run = registered_regressor("demo")
+    assert plan(run, FRESH, force=True).assets == keys.RETRAINED
+    assert plan(run, {**FRESH, SHARDS[0]: "STALE"}, force=True).assets == ()
+
+
+def tick(instance, when: dt.datetime):
+    return schedules.evaluate("demo", instance, when, logging.getLogger("tick"))
+
+
+def test_tick_asks_once_for_each_time_it_is_for(registry, instance, monkeypatch):
+    known = {**FRESH, (keys.WEIGHTS, "demo"): "STALE"}
+    monkeypatch.setattr(schedules, "look_at", lambda *_asked: (known, ["a reason"]))
+    monday = dt.datetime(2026, 11, 30, 3, tzinfo=dt.timezone.utc)
+    first, again = tick(instance, monday), tick(instance, monday)
+    later = tick(instance, monday + dt.timedelta(days=7))
+    assert first.run_key == again.run_key == "demo 2026-11-30T03:00Z"
+    assert later.run_key != first.run_key
+    assert first.partition_key == "demo"
+    assert first.asset_selection == ALL
+    assert first.run_config["ops"]["production__selection"]["config"] == {"challenger": "demo"}
+    known[keys.WEIGHTS, "demo"] = "FRESH"
+    skipped = tick(instance, monday)
+    assert isinstance(skipped, dg.SkipReason)
+    assert "training again would give the same weights" in str(skipped.skip_message)
+
+
+def test_schedules_are_named_after_runs_and_off_at_first(registry):
+    (schedule,) = schedules.schedules().schedules or ()
+    assert isinstance(schedule, dg.ScheduleDefinition)
+    assert schedule.name == "retrain_demo"
+    assert schedule.cron_schedule == "0 3 * * 1"
+    assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+    names = schedule_names(["a-b", "a.b", "c-d"])
+    assert names["c-d"] == "retrain_c_d"
+    assert len({*names.values()}) == 3
+    assert all(name.isidentifier() for name in names.values())
+
+
+def test_what_a_tick_asks_for_is_a_run_of_the_job():
+    request = training_run(Plan(assets=keys.RETRAINED), "demo", "now")
+    definitions = defs()
+    job = definitions.resolve_job_def("retrain_regressor")
+    assert set(request.asset_selection or ()) == job.asset_layer.selected_asset_keys
+    ((step, given),) = request.run_config["ops"].items()
+    assert step == definitions.resolve_assets_def(keys.SELECTION).op.name
+    assert SelectionConfig(**given["config"]).arguments() == ["--challenger=demo"]
+
+
+def observe(instance, version: str, dataset: str = "data.toy.val") -> None:
+    tags = {keys.VERSION_TAG: version}
+    event = dg.AssetObservation(keys.ROOT_FILES, partition=dataset, tags=tags)
+    instance.report_runless_asset_event(event)
+
+
+def build(instance, dataset: str = "data.toy.val") -> None:
+    """Make the shards of a dataset from what was observed."""
+
+    @dg.asset(
+        key=keys.SHARDS,
+        deps=[keys.ROOT_FILES],
+        code_version="1",
+        partitions_def=dg.StaticPartitionsDefinition(sorted(DATASETS)),
+    )
+    def shards() -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(data_version=dg.DataVersion("s"))
+
+    files = dg.AssetSpec(
+        keys.ROOT_FILES, partitions_def=dg.StaticPartitionsDefinition(sorted(DATASETS))
+    )
+    dg.materialize([shards, files], instance=instance, partition_key=dataset, selection=[shards])
+
+
+def test_shards_follow_files_that_changed_and_nothing_else(instance):
+    assert list(sensors.shard_requests(instance)) == []
+    observe(instance, "1")
+    (first,) = sensors.shard_requests(instance)
+    (again,) = sensors.shard_requests(instance)
+    assert first.partition_key == "data.toy.val"
+    assert first.run_key == again.run_key
+    assert "data.toy.val 1" in str(first.run_key)
+    build(instance)
+    assert list(sensors.shard_requests(instance)) == []
+    result = sensors.shards_follow(dg.build_sensor_context(instance))
+    assert isinstance(result, dg.SkipReason)
+    observe(instance, "2")
+    (second,) = sensors.shard_requests(instance)
+    assert second.run_key != first.run_key
+    build(instance)
+    observe(instance, "1")
+    (back,) = sensors.shard_requests(instance)
+    assert back.run_key != first.run_key, "an earlier content is built again"
+    assert sensors.shards_follow.default_status == dg.DefaultSensorStatus.STOPPED
+
+
+def test_files_that_are_still_being_copied_are_not_read(instance, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XEC_FILE_AGE", "60")
+    folder = tmp_path / DATASETS["data.toy.val"].path
+    folder.mkdir(parents=True)
+    old, new = folder / "MCGamma_000001.root", folder / "MCGamma_000002.root"
+    for path in (old, new):
+        path.write_bytes(b"events")
+    os.utime(old, (time.time() - 600,) * 2)
+    result = sensors.datasets(dg.build_sensor_context(instance))
+    assert isinstance(result, dg.SkipReason)
+    assert "data.toy.val: 1 files, such as MCGamma_000002.root" in str(result.skip_message)
+    assert not observation.HASH_CACHE.exists(), "nothing was hashed"
+    os.utime(new, (time.time() - 61,) * 2)
+    result = sensors.datasets(dg.build_sensor_context(instance))
+    assert isinstance(result, dg.SensorResult)
+    assert len(result.asset_events) == 1
+    monkeypatch.setenv("XEC_FILE_AGE", "a minute")
+    with pytest.raises(ConfigError, match="XEC_FILE_AGE is 'a minute': expected whole seconds"):
+        sensors.min_age_seconds()
+
+
+def report(instance, key: dg.AssetKey, version: str, partition: str = "demo", **tags: str) -> None:
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(key, partition=partition, tags={keys.VERSION_TAG: version, **tags})
+    )
+
+
+class Chain:
+    """The inputs of predictions of the run `demo`, and predictions that were made from them."""
+
+    def __init__(self, instance) -> None:
+        self.instance = instance
+        self.weights("w1")
+        for key in ("data.toy.test", "data.toy.val", "data.toy.train"):
+            report(instance, keys.SHARDS, "s1", key)
+
+    def weights(self, version: str, run: str = "demo") -> None:
+        report(self.instance, keys.WEIGHTS, version, run)
+
+    def predict(self, code: str | None = None) -> None:
+        """Make the predictions: tags as Dagster writes them."""
+        pointers = {}
+        for key in (keys.WEIGHTS, keys.SHARDS):
+            record = self.instance.get_latest_data_version_record(key)
+            pointers[f"dagster/input_event_pointer/{'/'.join(key.path)}"] = str(record.storage_id)
+        version = code or str(predictions_csv.get_asset_spec().code_version)
+        report(
+            self.instance,
+            keys.PREDICTIONS,
+            "p",
+            "demo",
+            **{"dagster/code_version": version, **pointers},
+        )
+
+    def changes(self) -> list[str]:
+        return list(changes(self.instance, predictions_csv, "demo"))
+
+
+def test_what_changed_is_read_from_the_events(instance):
+    chain = Chain(instance)
+    assert chain.changes() == ["was never made"]
+    chain.predict()
+    assert chain.changes() == []
+    chain.weights("w1")
+    assert chain.changes() == [], "the same content again"
+    chain.weights("w2", "demo-scratch")
+    report(instance, keys.SHARDS, "s2", "data.toy.train")
+    assert chain.changes() == [], "of no concern to these predictions"
+    chain.weights("w2")
+    report(instance, keys.SHARDS, "s2", "data.toy.test")
+    assert chain.changes() == [
+        "has other input: regressor/weights [demo]",
+        "has other input: data/shards [data.toy.test]",
+    ]
+    chain.predict()
+    assert chain.changes() == []
+    chain.predict(code="older")
+    assert chain.changes() == ["has other code"]
+
+
+def test_tick_sees_new_root_files_configurations_and_encoders(instance):
+    run = registered_regressor("demo")
+    observe(instance, "1", "data.toy.train")
+    statuses, causes = look_at(instance, run)
+    assert set(statuses.values()) == {"MISSING"}
+    assert len(statuses) == len(causes) == len(FRESH)
+    version = str(weights.get_asset_spec().code_version)
+    build(instance, "data.toy.train")
+    report(instance, keys.ENCODER, "e1")
+    pointers = {}
+    for key in (keys.SHARDS, keys.ENCODER):
+        record = instance.get_latest_data_version_record(key)
+        pointers[f"dagster/input_event_pointer/{'/'.join(key.path)}"] = str(record.storage_id)
+    report(instance, keys.WEIGHTS, "w", "demo", **{"dagster/code_version": version, **pointers})
+    assert list(changes(instance, weights, "demo")) == []
+    report(instance, keys.ENCODER, "e2")
+    event = dg.AssetObservation(keys.CONFIG, partition="demo", tags={keys.VERSION_TAG: "c2"})
+    instance.report_runless_asset_event(event)
+    assert list(changes(instance, weights, "demo")) == [
+        "has other input: config/regressor [demo]",
+        "has other input: mae/encoder [demo]",
+    ]
