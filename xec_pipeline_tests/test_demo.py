@@ -74,7 +74,7 @@ def test_everything_of_the_run_is_wanted_after_what_it_is_made_from():
     ]
     scratch = [key for key, partition in wanted if partition == "demo-scratch"]
     assert scratch == [keys.WEIGHTS, keys.PREDICTIONS], "there to compare with"
-    assert names[-6:] == [
+    assert names[-7:] == [
         "inpainter/weights",
         "inpainter/predictions_root",
         "inpainter/analysis",

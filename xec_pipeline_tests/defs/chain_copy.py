@@ -26,6 +26,9 @@ ONCE = ("event_displays", "efficiency", "onnx")
 INPAINTED = ("predictions_root", "dead_study", "export")
 
 
+REPORTS = {"regressor/report[demo]", "mae/report[demo]", "inpainter/report[demo]"}
+
+
 def regressor(*names: str, runs: tuple[str, ...] = REGRESSORS) -> set[str]:
     return {f"regressor/{name}[{run}]" for name in names for run in runs}
 
@@ -40,6 +43,7 @@ ALL = {
     *regressor("weights", "predictions_csv"),
     *regressor(*DRAWN, "baselines_csv", *ONCE, runs=("demo",)),
     *inpainter("weights", "analysis", *INPAINTED),
+    *REPORTS,
 }
 
 

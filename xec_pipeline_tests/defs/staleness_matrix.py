@@ -45,6 +45,9 @@ COLUMNS = {
     "inpainter/analysis": "analysis",
     "inpainter/dead_study": "dead study",
     "inpainter/export": "export",
+    "mae/report": "report (mae)",
+    "regressor/report": "report",
+    "inpainter/report": "report (inp.)",
 }
 SHORT = {"demo-scratch": "scratch", **{name: name.removeprefix("toy.") for name in DATASETS}}
 
@@ -194,6 +197,7 @@ CHANGES = (
     change(
         "encoder trained again: new weights",
         leave,
+        {"mae/report[demo]"},
         regressor("weights", runs=DEMO),
         inpainter("weights"),
         make=(("mae/encoder", "demo"),),

@@ -12,6 +12,7 @@ from xec_pipeline_tests.defs.chain_copy import (
     INPAINTED,
     MAE,
     ONCE,
+    REPORTS,
     RUNS,
     Copy,
     inpainter,
@@ -30,7 +31,8 @@ def test_second_demo_does_nothing_and_drawing_code_concerns_figures_only(copy):
     assert copy.demo() == (set(), set())
     copy.append("xec_pipeline/evaluation/plots/energy.py", "\nADDED = 1\n")
     figures = regressor("resolution_pdf", runs=("demo",))
-    never_made = regressor(*DRAWN, "baselines_csv", *ONCE, runs=("demo-scratch",))
+    never_made = regressor(*DRAWN, "baselines_csv", *ONCE, "report", runs=("demo-scratch",))
+    never_made |= {"production/selection[]", "production/onnx[]", "leaderboard[]"}
     assert copy.demo("look", "as_users_do") == (set(), figures | never_made)
     assert copy.demo() == (figures, set())
 
@@ -77,6 +79,7 @@ def test_regressor_follows_the_encoder_it_names_only_if_its_weights_change(copy)
         "mae/encoder[demo]",
         *regressor("weights", "predictions_csv", "event_displays", "onnx", runs=("demo",)),
         *inpainter("weights", *INPAINTED),
+        *REPORTS,
     }
     assert not_fresh == set()
 

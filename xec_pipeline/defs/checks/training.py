@@ -52,7 +52,6 @@ def _learned(key: dg.AssetKey) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=key,
         name="beats_a_constant",
-        blocking=True,
         description=(
             "The validation loss is below that of an answer without learning: the mean of the "
             "training events, or, for hidden sensors, the mean of the visible ones of the event."
