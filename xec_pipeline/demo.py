@@ -56,7 +56,7 @@ class Toy(NamedTuple):
 
 
 TOYS: Final[Mapping[str, Toy]] = {
-    "data/toy/train": Toy(24_000, "15:60", 1, 1),
+    "data/toy/train": Toy(20_000, "15:60", 1, 1),
     "data/toy/val": Toy(4_000, "15:60", 2, 101),
     "data/toy/test": Toy(4_000, "52.83", 31, 201, truth_light=True),
 }
@@ -257,13 +257,17 @@ def make_with(instance: dg.DagsterInstance) -> Callable[[Sequence[AssetPartition
     def make(items: Sequence[AssetPartition]) -> None:
         key, partition = items[0]
         stage = _STAGE_OF[key]
-        has_room = stage in _WITH_ROOM and len(items) > 1
+        executor: Mapping[str, Any] = _ONE_BY_ONE
+        if stage in _WITH_ROOM and len(items) > 1:
+            executor = _SIDE_BY_SIDE
+        elif job(stage).executor_def is dg.in_process_executor:
+            executor = {}  # takes no choice
         target = dg.build_reconstructable_job("xec_pipeline.demo", "job", (stage,))
         with dg.execute_job(
             target,
             instance,
             run_config={
-                "execution": {"config": _SIDE_BY_SIDE if has_room else _ONE_BY_ONE},
+                "execution": {"config": executor},
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
             tags={"dagster/partition": partition},
