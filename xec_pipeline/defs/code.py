@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Final
 
-from xec_pipeline.versioning import PACKAGE_DIR, code_version_of
+from xec_pipeline.code_versions import PACKAGE_DIR, code_version_of
 
 # What talks to the user, or only carries names and paths, changes no content.
 _NO_CONTENT: Final = (

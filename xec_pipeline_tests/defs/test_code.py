@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from xec_pipeline.code_versions import PACKAGE_DIR
 from xec_pipeline.defs import code
-from xec_pipeline.versioning import PACKAGE_DIR
 
 ALL = {name: found for name, found in vars(code).items() if isinstance(found, code.Code)}
 TRAININGS = {"WEIGHTS", "ENCODER", "INPAINTER"}

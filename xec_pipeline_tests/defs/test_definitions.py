@@ -1,7 +1,5 @@
-import os
 import subprocess
 import sys
-import time
 
 import dagster as dg
 import pytest
@@ -48,20 +46,26 @@ def specs(definitions) -> dict[str, dg.AssetSpec]:
     return {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
 
 
+LOAD = f"""
+import sys, time
+import dagster as dg
+dagster_s = time.process_time()
+from xec_pipeline.definitions import defs
+dg.Definitions.validate_loadable(defs())
+print(dagster_s, time.process_time())
+sys.exit(",".join(sorted(set({HEAVY!r}.split()) & set(sys.modules))) or 0)
+"""
+
+
 def test_loads_in_three_seconds_and_imports_nothing_heavy():
-    code = (
-        "import sys\n"
-        "import dagster as dg\n"
-        "from xec_pipeline.definitions import defs\n"
-        "dg.Definitions.validate_loadable(defs())\n"
-        f"sys.exit(','.join(sorted(set({HEAVY!r}.split()) & set(sys.modules))) or 0)\n"
-    )
-    started = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    # Twice the promised three seconds, and more on a machine that does much beside this.
-    busy = max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
-    assert time.monotonic() - started < 6 * busy
+    """Three seconds are four times what the import of Dagster takes on a machine without load."""
+    for _ in range(2):  # the first one may have to compile and parse all modules
+        done = subprocess.run(
+            [sys.executable, "-c", LOAD], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    dagster_s, all_s = map(float, done.stdout.split())
+    assert all_s < 4 * dagster_s
 
 
 def test_graph_holds_the_chain(specs):
