@@ -115,7 +115,7 @@ class XecV2Encoder(Encoder):
         outer = np.union1d(layout.outer_coarse, layout.outer_center)
         maps = {"us": layout.us, "ds": layout.ds, "outer": outer}
         maps |= {"top": layout.top, "bot": layout.bottom}
-        self.faces = FaceImages(maps)
+        self.faces = FaceImages({name: ids - N_SIPM for name, ids in maps.items()})
         self.inner = InnerNetwork(
             layout.inner.shape, max(16, width // 4), width, config.drop_path_rate
         )
@@ -143,10 +143,10 @@ class XecV2Encoder(Encoder):
             light = self.normalizer.light(x_BSC, is_hidden_BS)
             estimates, planes_BCS, window = self._look(light)
         inner = torch.unflatten(planes_BCS[:, :, :N_SIPM], 2, self.window.shape)
-        sensors_BSC = planes_BCS.transpose(1, 2)
+        pmts_BSC = planes_BCS[:, :, N_SIPM:].transpose(1, 2)
         tokens = [self.inner(inner)]
         for name, embedding in self.pmts.items():
-            tokens.append(embedding(self.faces.values(name, sensors_BSC).flatten(1)))
+            tokens.append(embedding(self.faces.values(name, pmts_BSC).flatten(1)))
         tokens.append(self.window_embedding(window.flatten(1)))
         unfused = self.moment_embedding(estimates)
         stacked = torch.stack([*tokens, unfused], dim=1) + self.pos_embed

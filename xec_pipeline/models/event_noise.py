@@ -62,9 +62,9 @@ def hide_first(
     place_BS = place_BS.masked_fill(~alive_BS, float("inf"))
     count_B = torch.minimum(count_B, alive_BS.sum(dim=1))
     if place_BS.device.type == "cpu" and count_B.any():
-        # Four times as fast as to sort; but equal places, which hardly occur, are all taken.
-        smallest_BK = place_BS.topk(int(count_B.max()), largest=False).values
-        limit_B1 = smallest_BK.gather(1, (count_B - 1).clamp_min(0)[:, None])
+        # NumPy sorts ten times as fast as torch. Equal places, which hardly occur, are all taken.
+        sorted_BS = torch.from_numpy(np.sort(place_BS.numpy(), axis=1))
+        limit_B1 = sorted_BS.gather(1, (count_B - 1).clamp_min(0)[:, None])
         hidden_BS = (place_BS <= limit_B1) & alive_BS & (count_B > 0)[:, None]
         if torch.equal(hidden_BS.sum(dim=1), count_B):
             return hidden_BS

@@ -16,7 +16,6 @@ WINDOW_RADIUS: Final = 5
 MOMENT_RADII: Final = (2, 5)
 """Sizes of the squares whose light moments are taken."""
 
-_SMOOTHING: Final = ((1.0, 2.0, 1.0), (2.0, 4.0, 2.0), (1.0, 2.0, 1.0))
 _N_TERMS: Final = 5
 _U_SCALE_CM: Final = 15.0
 _V_SCALE_CM: Final = 40.0
@@ -48,18 +47,17 @@ class BrightWindow(nn.Module):
         terms = _moment_terms(float(np.diff(u_cm).mean()), float(np.diff(v_cm).mean()))
         self.offsets: torch.Tensor
         self.terms: torch.Tensor
-        self.smoothing: torch.Tensor
         self.u_cm: torch.Tensor
         self.v_cm: torch.Tensor
         self.register_buffer("offsets", torch.as_tensor(offsets), persistent=False)
-        arrays = (("terms", terms), ("u_cm", u_cm), ("v_cm", v_cm), ("smoothing", [[_SMOOTHING]]))
+        arrays = (("terms", terms), ("u_cm", u_cm), ("v_cm", v_cm))
         for name, array in arrays:
             self.register_buffer(name, torch.tensor(array, dtype=torch.float32), persistent=False)
 
     def brightest(self, npho_BN: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return row and column (B,) where the smoothed light of the inner face is largest."""
-        image = torch.unflatten(npho_BN, 1, (1, *self.shape))
-        smooth = F.conv2d(image, self.smoothing.to(image), padding=1)
+        padded = F.pad(torch.unflatten(npho_BN, 1, self.shape), (1, 1, 1, 1))
+        smooth = _smoothed(_smoothed(padded, 1), 2)
         index = smooth.flatten(1).argmax(dim=1)
         row = torch.div(index, self.shape[1], rounding_mode="floor")
         return row, index - row * self.shape[1]
@@ -92,6 +90,13 @@ class BrightWindow(nn.Module):
             light = torch.log(0.1 + total / _PHOTONS) / 3.0
             features += [(center + mean) / scales, mean, width - 1.0, light]
         return torch.cat(features, dim=1)
+
+
+def _smoothed(image_BHW: torch.Tensor, dim: int) -> torch.Tensor:
+    """Return the sums of neighbours along `dim` with weights 1, 2, 1, without the two ends."""
+    n = image_BHW.shape[dim] - 2
+    before, here, after = (image_BHW.narrow(dim, start, n) for start in range(3))
+    return before + 2.0 * here + after
 
 
 def _moment_terms(u_step_cm: float, v_step_cm: float) -> np.ndarray[tuple[int, int], np.dtype]:

@@ -43,8 +43,7 @@ def build_optimizer(
     learned = list(objective.parameters()) if objective is not None else []
     if learned:
         groups.append({"params": learned, "weight_decay": 0.0})
-    fused = all(weight.is_cuda for _, weight in named)
-    return torch.optim.AdamW(groups, lr=config.lr, fused=fused)
+    return torch.optim.AdamW(groups, lr=config.lr, fused=True)
 
 
 def is_decayed(name: str, weight: torch.Tensor) -> bool:
