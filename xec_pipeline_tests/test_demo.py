@@ -50,6 +50,14 @@ def test_what_was_fresh_is_judged_again_after_a_change_before_it(instance):
     assert bring_up_to_date(instance, first, second, third) == ([[A], [B]], 0)
 
 
+def test_dagster_is_asked_once_there_is_something_to_judge(instance, monkeypatch):
+    monkeypatch.setattr(demo, "statuses", lambda _: {A: "FRESH"})
+    ask = demo.ask_with(instance)
+    assert ask()[A] == "MISSING"
+    instance.report_runless_asset_event(dg.AssetMaterialization(keys.SHARDS, partition="toy"))
+    assert ask()[A] == "FRESH"
+
+
 def test_deleted_files_are_made_again(instance, tmp_path):
     path = tmp_path / "model.pth"
     path.write_text("weights")

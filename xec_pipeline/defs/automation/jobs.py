@@ -57,9 +57,18 @@ export_inpainter = dg.define_asset_job(
 evaluate_regressor = dg.define_asset_job(
     "evaluate_regressor",
     dg.AssetSelection.assets(
-        keys.FIGURES, keys.TABLE, keys.DISPLAYS, keys.EFFICIENCY, keys.ONNX, keys.REPORT
+        keys.BASELINES,
+        keys.FIGURES,
+        keys.TABLE,
+        keys.DISPLAYS,
+        keys.EFFICIENCY,
+        keys.ONNX,
+        keys.REPORT,
     ),
-    description="What follows from the tables and weights of a run: figures, limits, ONNX, report.",
+    description=(
+        "What follows from the tables and weights of a run: conventional reconstruction beside it, "
+        "figures, limits, ONNX, report."
+    ),
     tags={"xec/kind": "evaluate"},
 )
 
