@@ -70,7 +70,16 @@ def dev(project: Project) -> Iterator[DagsterDev]:
 
 
 @pytest.fixture(scope="package")
-def encoder_run(dev: DagsterDev) -> str:
+def shards(dev: DagsterDev) -> None:
+    """The shards of all toy events; what is there already stays as it is."""
+    names = [path.replace("/", ".") for path in TOYS]
+    missing = [name for name in names if dev.stale("data/shards", name) == "MISSING"]
+    for run_id in [dev.launch("build_shards", name) for name in missing]:
+        dev.wait_for_run(run_id)
+
+
+@pytest.fixture(scope="package")
+def encoder_run(dev: DagsterDev, shards: None) -> str:
     """The Dagster run that pre-trains the encoder of the tiny MAE; it has perhaps not ended yet."""
     return dev.launch("pretrain_mae", TINY)
 
