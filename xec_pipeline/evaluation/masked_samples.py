@@ -103,6 +103,18 @@ class Sample:
         """Return which rows are on a face; all for None."""
         return np.ones(len(self), dtype=bool) if face is None else self.face_id == face
 
+    def compared(self, rows: Bools) -> Bools:
+        """Return those of some rows that every method predicts which predicts any of them.
+
+        Methods are compared on these: one that answers easy sensors only would look better.
+        """
+        common = rows
+        for values in self.predictions.values():
+            known = rows & np.isfinite(values)
+            if known.any():
+                common = common & known
+        return common
+
     def error(self, method: str, reference: str = TRUTH) -> Values:
         """Return predicted minus reference."""
         difference: Values = self.predicted(method) - self.references[reference]

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -105,6 +106,27 @@ def test_methods_are_ranked_with_uncertainties(counts):
     assert all(entry["error"] > 0 for name, entry in ranking.items() if name != "x")
     per_face = page["panels"]["rmse_relative_mean_per_face"]
     assert per_face["local fit"]["us"]["n"] == 0
+    assert per_face["k nearest"]["us"]["n"] > 0
+
+
+def test_methods_are_compared_on_the_sensors_that_all_predict(counts):
+    common = np.isfinite(counts.predictions["localfit"])
+    assert 0 < common.sum() < len(counts)
+    summary = summary_pages(counts, 100)[1]
+    ranking = summary.rows[0][0]
+    bright = common & (counts.references["mean"] >= 100)
+    assert ranking.title == f"RMS, N = {bright.sum()} sensors that all methods predict"
+    found = ranking.numbers()
+    assert {entry["n"] for name, entry in found.items() if name != "x"} == {bright.sum()}
+    error = counts.relative_error("knn", "mean")[bright]
+    assert found["k nearest"]["value"] == pytest.approx(100 * np.sqrt((error**2).mean()))
+    overlay = residual_pages(counts, None, MODEL, 100)[1].rows[0][1]
+    assert {len(one.values) for one in overlay.distributions} == {common.sum()}
+    assert overlay.sensors == f"N = {common.sum()} sensors that all methods predict"
+    alone = dataclasses.replace(counts, predictions={MODEL: counts.predictions[MODEL]})
+    n_bright = (counts.references["mean"] >= 100).sum()
+    (ranking, _), *_ = summary_pages(alone, 100)[1].rows
+    assert ranking.title == f"RMS, N = {n_bright} sensors of all faces"
 
 
 def test_equal_numbers_give_equal_bytes(counts, tmp_path):
