@@ -14,6 +14,9 @@ from xec_pipeline.evaluation.scan import TRAIN_LOSS, VAL_LOSS, Scan
 _MOST: Final = 20
 """Runs that are drawn; the table has all."""
 
+_BELOW, _ABOVE = 0.8, 0.9
+"""Inches for the axis and the foot, and for the titles."""
+
 
 def write_scan_pdf(scan: Scan, path: Path, *, is_toy: bool | None) -> None:
     """Draw the pages.
@@ -60,8 +63,10 @@ def draw_losses(scan: Scan) -> Figure:
 
 def _order(scan: Scan) -> Figure:
     shown = [run for run in scan.runs[:_MOST] if math.isfinite(run.at_best(scan.metric))]
-    figure = Figure(figsize=(9.0, 1.8 + 0.28 * max(len(shown), 4)))
-    ax = figure.add_axes((0.28, 0.2, 0.66, 0.64))
+    inner = 0.28 * max(len(shown), 4)
+    height = _BELOW + inner + _ABOVE
+    figure = Figure(figsize=(9.0, height))
+    ax = figure.add_axes((0.28, _BELOW / height, 0.66, inner / height))
     values = [run.at_best(scan.metric) for run in shown]
     ax.plot(values, range(len(shown)), "o")
     ax.set_yticks(range(len(shown)), [f"{run.name}, epoch {run.best_epoch}" for run in shown])
