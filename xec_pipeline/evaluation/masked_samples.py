@@ -39,6 +39,8 @@ class Origin:
     paths: tuple[Path, ...]
     mode: str
     is_toy: bool
+    sample: str = ""
+    """ROOT files or shards with the events; empty if not known."""
     epoch: int = -1
     checkpoint_digest: str = ""
     data_version: str = ""
@@ -202,6 +204,7 @@ def origin_of(table: MaskedTable) -> Origin:
         paths=(table.path,),
         mode=metadata.mode,
         is_toy=metadata.toy,
+        sample=metadata.sample,
         epoch=metadata.epoch,
         checkpoint_digest=metadata.checkpoint_digest,
         data_version=metadata.data_version,

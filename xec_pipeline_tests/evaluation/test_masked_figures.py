@@ -144,9 +144,21 @@ def test_equal_numbers_give_equal_bytes(counts, tmp_path):
     assert "N = 2400 sensors in 40 events   ·   2 left out   ·   masks mc" in CAPTION.text()
 
 
+def leave_earlier_files(folder: Path) -> None:
+    """Leave what an analysis of times, dead sensors and baselines, or a comparison, has more."""
+    folder.mkdir()
+    figure = [f"residual_per_face_time.{ending}" for ending in ("pdf", "json")]
+    tables = [
+        f"{name}.csv" for name in ("dead_channel_stats", "baseline_metrics", "comparison_metrics")
+    ]
+    for name in [*figure, *tables, "notes.txt"]:
+        (folder / name).touch()
+
+
 def test_all_figures_of_a_small_file_with_times_only_where_predicted(tmp_path):
     rows = masked_rows(12, 30, baselines=(), with_mean=False)
     path = written(tmp_path / "p.root", rows)
+    leave_earlier_files(tmp_path / "out")
     analysis = analyze({"x": path}, tmp_path / "out")
     names = {file.name for file in analysis.files}
     figures = {
@@ -159,7 +171,11 @@ def test_all_figures_of_a_small_file_with_times_only_where_predicted(tmp_path):
     }
     expected = {f"{figure}.{ending}" for figure in figures for ending in ("pdf", "json")}
     assert names == expected | {*TABLES, *RECOVERY}
-    assert {file.name for file in (tmp_path / "out").iterdir()} == names
+    assert {file.name for file in (tmp_path / "out").iterdir()} == names | {"notes.txt"}
+    content = json.loads((tmp_path / "out" / "metrics_summary.json").read_text())
+    assert (content["sample"], content["files"]) == ("data/toy/val", ["p.root"])
+    table = json.loads((tmp_path / "out" / "recovery_table_wide.json").read_text())
+    assert table["sample"] == "data/toy/val"
 
 
 def test_normalized_figures_have_no_relative_errors(toy):
@@ -185,6 +201,7 @@ def test_a_comparison_stands_beside_the_files_own_folders(tmp_path):
     rows = masked_rows(10, 30, n_dead=2)
     paths = {name: written(tmp_path / f"{name}.root", rows) for name in ("a", "b")}
     settings = Settings(with_plots=False, space="normalized")
+    leave_earlier_files(tmp_path / "out")
     files = analyze(paths, tmp_path / "out", settings).files
     names = {str(file.relative_to(tmp_path / "out")) for file in files}
     recovery = {f"recovery_table_comparison.{e}" for e in ("csv", "json", "md", "txt")}
@@ -193,6 +210,8 @@ def test_a_comparison_stands_beside_the_files_own_folders(tmp_path):
         "signal_metrics.csv",
     }
     assert {"a/global_metrics.csv", "b/dead_channel_stats.csv", "a/recovery_table_a.txt"} <= names
+    here = {file.name for file in (tmp_path / "out").iterdir()}
+    assert here - {name for name in names if "/" not in name} == {"a", "b", "notes.txt"}
     again = analyze(paths, tmp_path / "again", settings).files
     assert [file.read_bytes() for file in files] == [file.read_bytes() for file in again]
     with pytest.raises(DataError, match="no file to analyze"):

@@ -68,14 +68,23 @@ def test_without_a_resolution_the_loss_ranks(uri):
 def scan_of(*losses: float, metrics: tuple[str, ...] = ("val/loss",)) -> Scan:
     by_epoch = dict(enumerate(losses, 1))
     run = ScanRun(
-        run_id="1", name="r", status="FINISHED", params={}, histories=dict.fromkeys(metrics, by_epoch)
+        run_id="1",
+        name="r",
+        status="FINISHED",
+        params={},
+        histories=dict.fromkeys(metrics, by_epoch),
     )
     return Scan(experiment="x", metric="val/loss", unit="", runs=(run,))
 
 
 @pytest.mark.parametrize(
     ("losses", "scale"),
-    [((0.5, 0.2), "log"), ((0.5, -0.3), "linear"), ((0.5, 0.0), "linear"), ((0.5, math.nan), "log")],
+    [
+        ((0.5, 0.2), "log"),
+        ((0.5, -0.3), "linear"),
+        ((0.5, 0.0), "linear"),
+        ((0.5, math.nan), "log"),
+    ],
 )
 def test_every_loss_is_drawn(losses, scale):
     (ax,) = draw_losses(scan_of(*losses)).axes

@@ -34,6 +34,8 @@ class SensorCaption(Caption):
     n_sensors: int
     """Masked sensors with a truth."""
     mode: str
+    files: tuple[str, ...] = ()
+    """Names of the files of predictions."""
 
     def text(self) -> str:
         """Return the line: run, counts, masks, checkpoint, uncertainties."""
@@ -51,7 +53,11 @@ class SensorCaption(Caption):
 
     def numbers(self) -> dict[str, Any]:
         """Return what the JSON beside the figure says of the origin of its numbers."""
-        return super().numbers() | {"n_sensors": self.n_sensors, "masks": self.mode}
+        return super().numbers() | {
+            "files": list(self.files),
+            "n_sensors": self.n_sensors,
+            "masks": self.mode,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
