@@ -15,6 +15,7 @@ from xec_pipeline.evaluation.display.worst import score_events, worst
 from xec_pipeline.evaluation.display.worst_pages import worst_page, write_worst_events
 from xec_pipeline.evaluation.metadata import PredictionMeta, write_meta
 from xec_pipeline.evaluation.tables import TASK_QUANTITIES, write_prediction_csvs
+from xec_pipeline.workers.displays import DisplayOptions
 from xec_pipeline_tests.evaluation.display.test_draw import an_event
 from xec_pipeline_tests.evaluation.synthetic import prediction_table
 
@@ -171,6 +172,15 @@ def test_title_says_score_energy_and_position(tiny_shards, tmp_path, monkeypatch
     assert [net.title for (net,) in page.rows] == ["Photons", "Time"]
     assert [mark.label for mark in page.rows[0][0].marks] == ["true first interaction", "predicted"]
     assert "half widths: u " in page.foot
+
+
+def test_five_events_are_drawn_if_nothing_else_is_asked_for(tiny_shards, tmp_path, monkeypatch):
+    shard_predictions(tiny_shards, tmp_path)
+    where = "xec_pipeline.evaluation.display.worst_pages"
+    monkeypatch.setattr(f"{where}.write_display", lambda *_: None)
+    paths = write_worst_events(tmp_path, "r", tiny_shards, time_from_photons=100)
+    assert [path.name for path in paths] == [f"worst_0{rank}_r.pdf" for rank in range(1, 6)]
+    assert DisplayOptions().n_worst == len(paths)
 
 
 def test_the_widest_head_stays_on_the_page():
