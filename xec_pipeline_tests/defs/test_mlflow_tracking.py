@@ -97,10 +97,13 @@ MADE = dg.MaterializeResult[None](
 )
 def test_files_made_from_weights_are_told_to_the_run_that_trained_them(asset, weights, monkeypatch):
     told = []
+
+    def refer(_self, _context, run, weights, made):
+        told.append((run.name, weights, made))
+        return made
+
     monkeypatch.setattr(TorchDDP, "run", lambda *_, **__: MADE)
-    monkeypatch.setattr(
-        MlflowTracking, "refer", lambda _, __, run, *words: told.append((run.name, *words)) or MADE
-    )
+    monkeypatch.setattr(MlflowTracking, "refer", refer)
     with dg.build_asset_context(partition_key="demo") as context:
         made = asset(context, ddp=TorchDDP(), mlflow=MlflowTracking())
     assert told == [("demo", weights, MADE)]
@@ -117,10 +120,10 @@ def test_a_reference_names_the_asset_and_its_files(run, monkeypatch, mlflow_run)
         instance.report_runless_asset_event(
             dg.AssetMaterialization(keys.WEIGHTS, partition="demo", metadata=metadata)
         )
-        context = SimpleNamespace(instance=instance, partition_key="demo", asset_key=keys.ONNX)
-        assert MlflowTracking().refer(context, run, keys.WEIGHTS, MADE) is MADE
+        step: Any = SimpleNamespace(instance=instance, partition_key="demo", asset_key=keys.ONNX)
+        assert MlflowTracking().refer(step, run, keys.WEIGHTS, MADE) is MADE
         nothing = dg.MaterializeResult[None](metadata={"events": 3})
-        MlflowTracking().refer(context, run, keys.WEIGHTS, nothing)
+        MlflowTracking().refer(step, run, keys.WEIGHTS, nothing)
     expected = (run.mlflow, mlflow_run, "onnx", [Path("/here/made.bin")])
     assert told == ([expected] if mlflow_run else [])
 

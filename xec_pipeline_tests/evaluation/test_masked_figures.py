@@ -10,6 +10,7 @@ from xec_pipeline.evaluation.masked_report import Settings, analyze
 from xec_pipeline.evaluation.masked_samples import MODEL, count_sample, time_sample
 from xec_pipeline.evaluation.masked_table import read_masked_table, write_masked_table
 from xec_pipeline.evaluation.metadata import PredictionMeta
+from xec_pipeline.evaluation.plots.bar_panel import RankingPanel
 from xec_pipeline.evaluation.plots.inpainting import (
     SensorCaption,
     face_pages,
@@ -19,6 +20,7 @@ from xec_pipeline.evaluation.plots.inpainting import (
 )
 from xec_pipeline.evaluation.plots.inpainting_signal import face_signal_pages, signal_pages
 from xec_pipeline.evaluation.plots.methods import looks
+from xec_pipeline.evaluation.plots.overlay_panel import OverlayPanel
 from xec_pipeline.evaluation.plots.pages import Page, write_pages
 from xec_pipeline_tests.evaluation.synthetic_masked import masked_metadata, masked_rows
 
@@ -114,6 +116,7 @@ def test_methods_are_compared_on_the_sensors_that_all_predict(counts):
     assert 0 < common.sum() < len(counts)
     summary = summary_pages(counts, 100)[1]
     ranking = summary.rows[0][0]
+    assert isinstance(ranking, RankingPanel)
     bright = common & (counts.references["mean"] >= 100)
     assert ranking.title == f"RMS, N = {bright.sum()} sensors that all methods predict"
     found = ranking.numbers()
@@ -121,11 +124,13 @@ def test_methods_are_compared_on_the_sensors_that_all_predict(counts):
     error = counts.relative_error("knn", "mean")[bright]
     assert found["k nearest"]["value"] == pytest.approx(100 * np.sqrt((error**2).mean()))
     overlay = residual_pages(counts, None, MODEL, 100)[1].rows[0][1]
+    assert isinstance(overlay, OverlayPanel)
     assert {len(one.values) for one in overlay.distributions} == {common.sum()}
     assert overlay.sensors == f"N = {common.sum()} sensors that all methods predict"
     alone = dataclasses.replace(counts, predictions={MODEL: counts.predictions[MODEL]})
     n_bright = (counts.references["mean"] >= 100).sum()
     (ranking, _), *_ = summary_pages(alone, 100)[1].rows
+    assert isinstance(ranking, RankingPanel)
     assert ranking.title == f"RMS, N = {n_bright} sensors of all faces"
 
 
