@@ -1,17 +1,13 @@
 import json
-import re
 import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 from xec_pipeline.errors import CorruptFileError, DataError
 from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta, write_meta
-from xec_pipeline.evaluation.plots.choice import DEFAULT
-from xec_pipeline.evaluation.plots.energy import relative_panel
 from xec_pipeline.evaluation.report import (
     draw_task,
     with_cross_truth,
@@ -106,16 +102,6 @@ def test_energy_fit_is_in_the_json(tmp_path):
     assert abs(fit["b"] - 0.012) < 3 * fit["b_error"]
     assert fit["ndf"] == 17
     assert fit["formula"].endswith("E in MeV")
-
-
-def test_energy_fit_is_in_the_title():
-    panel = relative_panel(prediction_table(6_000), DEFAULT)
-    ax = Figure().add_subplot()
-    panel.draw(ax)
-    title, terms = ax.get_title().splitlines()
-    assert title == "Relative resolution vs true E"
-    assert re.fullmatch(r"a=[\d.]+%/√E, b=[\d.]+%, c=[\d.]+%/E", terms)
-    assert f"b={100 * panel.fit['b']:.2f}%" in terms
 
 
 @pytest.mark.parametrize("task", TASKS)
