@@ -162,7 +162,8 @@ def _evaluate_test(wanted: RegressorRun) -> None:
     network = open_network(wanted.run_dir / _BEST, wanted, dist.device)
     for sample in samples_of(wanted):
         if sample.name == "test":
-            evaluate_sample(network, sample, None, dist, Report(rank=0))
+            done = evaluate_sample(network, sample, None, dist, Report(rank=0))
+            _refer(wanted, "predictions_csv", done.csvs.values())
 
 
 def _draw(wanted: RegressorRun) -> None:
@@ -198,4 +199,5 @@ def _export(wanted: RegressorRun) -> None:
     from xec_pipeline.workers.pipes import Report
 
     exported = export_run(wanted, Report(rank=0))
+    _refer(wanted, "onnx", [exported.normalized.path, exported.raw.path])
     _log.info("%s and %s agree with the checkpoint", exported.normalized.path, exported.raw.path)

@@ -52,7 +52,7 @@ class EnergyFit:
         return _model(energy, np.array([self.a, self.b, self.c]) ** 2)
 
     def label(self) -> str:
-        """Return the terms in percent with uncertainties, as the contract writes them."""
+        """Return the terms in percent with uncertainties, and how well they fit."""
         if not self.is_valid:
             return f"no fit: {self.note}"
         terms = (
@@ -62,6 +62,13 @@ class EnergyFit:
         )
         quality = f"χ²/ndf = {self.chi2:.1f}/{self.ndf}   (E in MeV)"
         return "\n".join((*terms, quality))
+
+    def terms(self) -> str:
+        """Return the terms in percent, E in MeV, for a title; empty if there is no fit."""
+        if not self.is_valid:
+            return ""
+        a, b, c = (f"{100 * value:.2f}%" for value in (self.a, self.b, self.c))
+        return f"a={a}/√E, b={b}, c={c}/E"
 
     def numbers(self) -> dict[str, Any]:
         """Return the fit as a dictionary; units stand in the names."""

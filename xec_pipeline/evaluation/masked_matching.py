@@ -138,6 +138,7 @@ def _common_origin(tables: Mapping[str, MaskedTable], remark: str) -> Origin:
     if len(schemes) > 1:
         remarks.append(f"Normalizations differ ({', '.join(sorted(schemes))}); photons do not.")
     modes = sorted({table.metadata.mode for table in tables.values()})
+    samples = sorted({table.metadata.sample for table in tables.values()} - {""})
     patterns = {(table.metadata.mode, table.metadata.dead_pattern) for table in tables.values()}
     if len(patterns) > 1:
         remarks.append(
@@ -149,6 +150,7 @@ def _common_origin(tables: Mapping[str, MaskedTable], remark: str) -> Origin:
         paths=tuple(table.path for table in tables.values()),
         mode=", ".join(modes),
         is_toy=any(table.metadata.toy for table in tables.values()),
+        sample=", ".join(samples),
         data_version=next(iter(tables.values())).metadata.data_version,
         remarks=tuple(remarks),
     )

@@ -44,6 +44,23 @@ from xec_pipeline.evaluation.recovery_table import (
 
 COMPARISON: Final = "comparison"
 MIN_PHOTONS: Final = 100.0
+_TABLES: Final = (
+    "global_metrics",
+    "face_metrics",
+    "baseline_metrics",
+    "dead_channel_stats",
+    "signal_metrics",
+    "comparison_metrics",
+)
+_FIGURES: Final = (
+    "residual_distributions",
+    "residual_per_face_npho",
+    "residual_per_face_time",
+    "scatter_truth_vs_pred",
+    "resolution_vs_signal",
+    "resolution_vs_signal_per_face",
+    "metrics_summary",
+)
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +126,8 @@ def analyze(
     figures (PDF and JSON) `residual_distributions`, `residual_per_face_npho`,
     `residual_per_face_time`, `scatter_truth_vs_pred`, `resolution_vs_signal`,
     `resolution_vs_signal_per_face`, `metrics_summary`. A comparison has `comparison_metrics.csv` in
-    place of the first four. Equal files give equal bytes.
+    place of the first four. Equal files give equal bytes. Tables and figures of an earlier analysis
+    in the same folder are removed, but for recovery tables of runs with another name.
 
     Raises
     ------
@@ -144,6 +162,7 @@ def _analyze_one(table: MaskedTable, name: str, folder: Path, settings: Settings
         "baseline_metrics": method_metrics(counts, baselines, lowest),
         "dead_channel_stats": dead_statistics(table, settings.space),
     }
+    _remove_earlier(folder)
     files = [write_records(folder / f"{stem}.csv", rows) for stem, rows in records.items() if rows]
     recovery, shared = _shared_tables(photons, [MODEL], name, folder, settings)
     files += shared
@@ -157,6 +176,7 @@ def _compare(
 ) -> Analysis:
     sample = samples[settings.space]
     records = method_metrics(sample, list(sample.predictions), settings.min_photons)
+    _remove_earlier(folder)
     files = [write_records(folder / "comparison_metrics.csv", records)]
     recovery, shared = _shared_tables(samples["photons"], labels, COMPARISON, folder, settings)
     files += shared
@@ -167,6 +187,14 @@ def _compare(
         }
         files += _write_figures(pages, sample, folder)
     return Analysis(table=recovery, files=tuple(files))
+
+
+def _remove_earlier(folder: Path) -> None:
+    """Remove what an earlier analysis wrote, which may have had more than this one."""
+    names = [f"{stem}.csv" for stem in _TABLES]
+    names += [f"{stem}.{ending}" for stem in _FIGURES for ending in ("pdf", "json")]
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _shared_tables(
@@ -214,7 +242,7 @@ def _caption(sample: Sample) -> SensorCaption:
     origin = sample.origin
     meta = PredictionMeta(
         run_name=origin.run_name,
-        sample=", ".join(path.name for path in origin.paths),
+        sample=origin.sample or None,
         is_toy=origin.is_toy,
         data_version=origin.data_version or None,
         model_digest=origin.checkpoint_digest or None,
@@ -227,4 +255,5 @@ def _caption(sample: Sample) -> SensorCaption:
         meta=meta,
         n_sensors=len(sample),
         mode=origin.mode,
+        files=tuple(path.name for path in origin.paths),
     )

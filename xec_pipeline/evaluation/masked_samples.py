@@ -39,6 +39,8 @@ class Origin:
     paths: tuple[Path, ...]
     mode: str
     is_toy: bool
+    sample: str = ""
+    """ROOT files or shards with the events; empty if not known."""
     epoch: int = -1
     checkpoint_digest: str = ""
     data_version: str = ""
@@ -102,6 +104,18 @@ class Sample:
     def on_face(self, face: Face | None) -> Bools:
         """Return which rows are on a face; all for None."""
         return np.ones(len(self), dtype=bool) if face is None else self.face_id == face
+
+    def compared(self, rows: Bools) -> Bools:
+        """Return those of some rows that every method predicts which predicts any of them.
+
+        Methods are compared on these: one that answers easy sensors only would look better.
+        """
+        common = rows
+        for values in self.predictions.values():
+            known = rows & np.isfinite(values)
+            if known.any():
+                common = common & known
+        return common
 
     def error(self, method: str, reference: str = TRUTH) -> Values:
         """Return predicted minus reference."""
@@ -190,6 +204,7 @@ def origin_of(table: MaskedTable) -> Origin:
         paths=(table.path,),
         mode=metadata.mode,
         is_toy=metadata.toy,
+        sample=metadata.sample,
         epoch=metadata.epoch,
         checkpoint_digest=metadata.checkpoint_digest,
         data_version=metadata.data_version,

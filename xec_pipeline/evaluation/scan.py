@@ -112,7 +112,22 @@ class Scan:
             cells = [["parameter", *(str(row["run"]) for row in records)]]
             cells += [[name, *(str(row[name]) for row in records)] for name in differing]
             lines += ["", "what differs", *aligned_lines(cells, len(cells[0]))]
-        return "\n".join([*lines, *NOTES]) + "\n"
+        return "\n".join([*lines, *NOTES, *self._loss_notes()]) + "\n"
+
+    @property
+    def is_by_loss(self) -> bool:
+        """The runs are ranked by their objective, which may not be the same for all of them."""
+        return self.metric == VAL_LOSS
+
+    def _loss_notes(self) -> list[str]:
+        if not self.is_by_loss:
+            return []
+        notes = ["Runs with other tasks, weights or losses are not to be compared by val/loss."]
+        known = {name for run in self.runs for name in run.histories}
+        tasks = [task for task, (metric, _) in RANKED.items() if metric in known]
+        if tasks:
+            notes.append(f"To rank by one task: --task {', '.join(tasks)}.")
+        return notes
 
 
 NOTES: Final = (

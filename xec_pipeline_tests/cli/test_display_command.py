@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from xec_pipeline.evaluation.sensor_predictions import (
     SensorBlock,
     write_mae_predictions,
 )
+from xec_pipeline.evaluation.tables import write_prediction_csvs
 from xec_pipeline_tests.evaluation.display.test_worst import shard_predictions
 
 
@@ -50,6 +53,28 @@ def test_event_with_predictions_of_a_regressor(tiny_shards, tmp_path):
     arguments += ["--channel", "npho", "--predictions", str(tmp_path)]
     assert main([*arguments, "--output", str(tmp_path / "event")]) == 0
     assert n_pages(tmp_path / "event.pdf") == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("true_energy", r"run 1002 event 6 has the true energy [\d.]+ MeV there and [\d.]+ MeV in"),
+        ("true_v", r"has the true first interaction \(.*\) cm there and \(.*\) cm in"),
+    ],
+)
+def test_predictions_of_other_events_with_the_same_numbers_are_refused(
+    tiny_shards, tmp_path, capsys, column, message
+):
+    table = shard_predictions(tiny_shards, tmp_path)
+    table[column] += 1
+    write_prediction_csvs(table, tmp_path, "r", tasks=["uvwFI"])
+    arguments = ["display", str(tiny_shards.path), "--run", "1002", "--event", "6"]
+    output = tmp_path / "event.pdf"
+    assert main([*arguments, "--predictions", str(tmp_path), "--output", str(output)]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert "they were made from s" in error
+    assert not output.exists()
 
 
 def test_predictions_of_a_masked_autoencoder(mae_file, tmp_path, capsys):

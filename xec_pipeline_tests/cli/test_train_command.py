@@ -96,6 +96,9 @@ def test_a_run_leaves_figures_of_test_events_and_a_checked_export(
     assert {"resolution_energy_tiny.pdf", "test/resolution_energy_tiny.pdf"} <= drawn
     *_, shown = told["event_displays"]
     assert run_dir / "test" / "worst_events" / "worst_01_tiny.pdf" in shown
+    exported = {path.name for path in told["onnx"][-1]}
+    assert {"model.onnx", "model_raw.onnx"} <= exported
+    assert run_dir / "test" / "predictions_energy_tiny.csv" in told["predictions_csv"][-1]
 
 
 def test_an_mae_has_its_own_worker_and_flags(monkeypatch):

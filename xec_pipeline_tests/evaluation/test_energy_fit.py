@@ -70,6 +70,14 @@ def test_label_states_percent_uncertainty_unit_and_chi2():
     assert "χ²/ndf = 0.0/17" in label
 
 
+def test_terms_are_written_as_the_contract_has_them():
+    energy = np.linspace(15, 60, 20)
+    width = relative_width(energy)
+    fit = fit_energy_resolution(profile_of(energy, width, 0.02 * width))
+    assert fit.terms() == "a=10.00%/√E, b=1.20%, c=30.00%/E"
+    assert fit_energy_resolution(profile_of(energy[:3], width[:3], width[:3])).terms() == ""
+
+
 @pytest.mark.parametrize("n_points", [0, 1, 3])
 def test_too_few_points_give_a_note(n_points):
     energy = np.linspace(50, 55, 3)[:n_points]

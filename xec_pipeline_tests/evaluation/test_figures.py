@@ -19,6 +19,26 @@ from xec_pipeline_tests.evaluation.synthetic import prediction_table
 TASKS = tuple(TASK_QUANTITIES)
 META = PredictionMeta(run_name="r", sample="data/toy/val", is_toy=True, git_revision="abcdef0")
 
+CONTRACT_PANELS = {
+    "angle": {
+        "resolution_theta_vs_theta",
+        "resolution_phi_vs_phi",
+        "resolution_psi_vs_theta",
+        "resolution_psi_vs_phi",
+    },
+    "energy": {f"resolution_energy_vs_{name}" for name in "uvw"},
+    "timing": {"residual_timing", "resolution_timing_vs_timing", "scatter_timing"},
+    "uvwFI": {*(f"residual_{x}" for x in "uvw"), *(f"resolution_{x}_vs_{x}" for x in "uvw")},
+}
+"""What the contract promises of each figure."""
+ENERGY_ROW = [
+    "residual_energy",
+    "resolution_energy_vs_energy",
+    "relative_resolution_vs_energy",
+    "scatter_energy",
+]
+"""First row of the energy's figure, in the contract's order."""
+
 
 def n_pages(path):
     return path.read_bytes().count(b"/Type /Page ")
@@ -41,7 +61,13 @@ def test_four_figures_with_the_names_of_the_contract(tmp_path):
         task: f"resolution_{task}_r.pdf" for task in TASKS
     }
     assert [n_pages(paths[task]) for task in TASKS] == [4, 3, 3, 5]
-    assert all(path.with_suffix(".json").is_file() for path in paths.values())
+    drawn_panels = {
+        task: list(panels(json.loads(path.with_suffix(".json").read_text())))
+        for task, path in paths.items()
+    }
+    for task, wanted in CONTRACT_PANELS.items():
+        assert not wanted - set(drawn_panels[task])
+    assert drawn_panels["energy"][:4] == ENERGY_ROW
 
 
 def test_second_drawing_is_byte_identical(tmp_path):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from xec_pipeline.evaluation.masked_report import Settings, analyze
 from xec_pipeline.evaluation.masked_samples import MODEL, count_sample, time_sample
 from xec_pipeline.evaluation.masked_table import read_masked_table, write_masked_table
 from xec_pipeline.evaluation.metadata import PredictionMeta
+from xec_pipeline.evaluation.plots.bar_panel import RankingPanel
 from xec_pipeline.evaluation.plots.inpainting import (
     SensorCaption,
     face_pages,
@@ -18,6 +20,7 @@ from xec_pipeline.evaluation.plots.inpainting import (
 )
 from xec_pipeline.evaluation.plots.inpainting_signal import face_signal_pages, signal_pages
 from xec_pipeline.evaluation.plots.methods import looks
+from xec_pipeline.evaluation.plots.overlay_panel import OverlayPanel
 from xec_pipeline.evaluation.plots.pages import Page, write_pages
 from xec_pipeline_tests.evaluation.synthetic_masked import masked_metadata, masked_rows
 
@@ -105,6 +108,30 @@ def test_methods_are_ranked_with_uncertainties(counts):
     assert all(entry["error"] > 0 for name, entry in ranking.items() if name != "x")
     per_face = page["panels"]["rmse_relative_mean_per_face"]
     assert per_face["local fit"]["us"]["n"] == 0
+    assert per_face["k nearest"]["us"]["n"] > 0
+
+
+def test_methods_are_compared_on_the_sensors_that_all_predict(counts):
+    common = np.isfinite(counts.predictions["localfit"])
+    assert 0 < common.sum() < len(counts)
+    summary = summary_pages(counts, 100)[1]
+    ranking = summary.rows[0][0]
+    assert isinstance(ranking, RankingPanel)
+    bright = common & (counts.references["mean"] >= 100)
+    assert ranking.title == f"RMS, N = {bright.sum()} sensors that all methods predict"
+    found = ranking.numbers()
+    assert {entry["n"] for name, entry in found.items() if name != "x"} == {bright.sum()}
+    error = counts.relative_error("knn", "mean")[bright]
+    assert found["k nearest"]["value"] == pytest.approx(100 * np.sqrt((error**2).mean()))
+    overlay = residual_pages(counts, None, MODEL, 100)[1].rows[0][1]
+    assert isinstance(overlay, OverlayPanel)
+    assert {len(one.values) for one in overlay.distributions} == {common.sum()}
+    assert overlay.sensors == f"N = {common.sum()} sensors that all methods predict"
+    alone = dataclasses.replace(counts, predictions={MODEL: counts.predictions[MODEL]})
+    n_bright = (counts.references["mean"] >= 100).sum()
+    (ranking, _), *_ = summary_pages(alone, 100)[1].rows
+    assert isinstance(ranking, RankingPanel)
+    assert ranking.title == f"RMS, N = {n_bright} sensors of all faces"
 
 
 def test_equal_numbers_give_equal_bytes(counts, tmp_path):
@@ -122,9 +149,21 @@ def test_equal_numbers_give_equal_bytes(counts, tmp_path):
     assert "N = 2400 sensors in 40 events   ·   2 left out   ·   masks mc" in CAPTION.text()
 
 
+def leave_earlier_files(folder: Path) -> None:
+    """Leave what an analysis of times, dead sensors and baselines, or a comparison, has more."""
+    folder.mkdir()
+    figure = [f"residual_per_face_time.{ending}" for ending in ("pdf", "json")]
+    tables = [
+        f"{name}.csv" for name in ("dead_channel_stats", "baseline_metrics", "comparison_metrics")
+    ]
+    for name in [*figure, *tables, "notes.txt"]:
+        (folder / name).touch()
+
+
 def test_all_figures_of_a_small_file_with_times_only_where_predicted(tmp_path):
     rows = masked_rows(12, 30, baselines=(), with_mean=False)
     path = written(tmp_path / "p.root", rows)
+    leave_earlier_files(tmp_path / "out")
     analysis = analyze({"x": path}, tmp_path / "out")
     names = {file.name for file in analysis.files}
     figures = {
@@ -137,7 +176,11 @@ def test_all_figures_of_a_small_file_with_times_only_where_predicted(tmp_path):
     }
     expected = {f"{figure}.{ending}" for figure in figures for ending in ("pdf", "json")}
     assert names == expected | {*TABLES, *RECOVERY}
-    assert {file.name for file in (tmp_path / "out").iterdir()} == names
+    assert {file.name for file in (tmp_path / "out").iterdir()} == names | {"notes.txt"}
+    content = json.loads((tmp_path / "out" / "metrics_summary.json").read_text())
+    assert (content["sample"], content["files"]) == ("data/toy/val", ["p.root"])
+    table = json.loads((tmp_path / "out" / "recovery_table_wide.json").read_text())
+    assert table["sample"] == "data/toy/val"
 
 
 def test_normalized_figures_have_no_relative_errors(toy):
@@ -163,6 +206,7 @@ def test_a_comparison_stands_beside_the_files_own_folders(tmp_path):
     rows = masked_rows(10, 30, n_dead=2)
     paths = {name: written(tmp_path / f"{name}.root", rows) for name in ("a", "b")}
     settings = Settings(with_plots=False, space="normalized")
+    leave_earlier_files(tmp_path / "out")
     files = analyze(paths, tmp_path / "out", settings).files
     names = {str(file.relative_to(tmp_path / "out")) for file in files}
     recovery = {f"recovery_table_comparison.{e}" for e in ("csv", "json", "md", "txt")}
@@ -171,6 +215,8 @@ def test_a_comparison_stands_beside_the_files_own_folders(tmp_path):
         "signal_metrics.csv",
     }
     assert {"a/global_metrics.csv", "b/dead_channel_stats.csv", "a/recovery_table_a.txt"} <= names
+    here = {file.name for file in (tmp_path / "out").iterdir()}
+    assert here - {name for name in names if "/" not in name} == {"a", "b", "notes.txt"}
     again = analyze(paths, tmp_path / "again", settings).files
     assert [file.read_bytes() for file in files] == [file.read_bytes() for file in again]
     with pytest.raises(DataError, match="no file to analyze"):

@@ -6,7 +6,8 @@ import pytest
 from xec_pipeline.__main__ import main
 from xec_pipeline.config.output import MlflowConfig
 from xec_pipeline.errors import DataError
-from xec_pipeline.evaluation.scan import made_with_toy, read_scan
+from xec_pipeline.evaluation.plots.scan import draw_losses, write_scan_pdf
+from xec_pipeline.evaluation.scan import Scan, ScanRun, made_with_toy, read_scan
 from xec_pipeline.training.tracking import MlflowTracker, closing_run
 
 # MLflow's own tables use options that SQLAlchemy 2.1 gives up.
@@ -62,6 +63,49 @@ def test_only_what_was_trained_otherwise_differs(uri):
 def test_without_a_resolution_the_loss_ranks(uri):
     scan = read_scan(uri, "scan", "other")
     assert (scan.metric, scan.unit) == ("val/loss", "")
+
+
+def scan_of(*losses: float, metrics: tuple[str, ...] = ("val/loss",)) -> Scan:
+    by_epoch = dict(enumerate(losses, 1))
+    run = ScanRun(
+        run_id="1",
+        name="r",
+        status="FINISHED",
+        params={},
+        histories=dict.fromkeys(metrics, by_epoch),
+    )
+    return Scan(experiment="x", metric="val/loss", unit="", runs=(run,))
+
+
+@pytest.mark.parametrize(
+    ("losses", "scale"),
+    [
+        ((0.5, 0.2), "log"),
+        ((0.5, -0.3), "linear"),
+        ((0.5, 0.0), "linear"),
+        ((0.5, math.nan), "log"),
+    ],
+)
+def test_every_loss_is_drawn(losses, scale):
+    (ax,) = draw_losses(scan_of(*losses)).axes
+    assert ax.get_yscale() == scale
+    low, high = ax.get_ylim()
+    assert all(low < loss < high for loss in losses if math.isfinite(loss))
+
+
+def test_a_ranking_by_the_loss_says_what_it_cannot_compare(uri):
+    several = scan_of(0.5, metrics=("val/loss", ENERGY, "timing_res_68pct"))
+    said = " ".join(several.text().split())
+    assert "not to be compared by val/loss" in said
+    assert "To rank by one task: --task energy, timing." in said
+    ranked = read_scan(uri, "scan", "ene_")
+    assert "not to be compared by val/loss" not in ranked.text()
+
+
+def test_equal_scans_give_equal_bytes(tmp_path):
+    for name in ("a.pdf", "b.pdf"):
+        write_scan_pdf(scan_of(0.5, -0.3), tmp_path / name, is_toy=True)
+    assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
 
 
 def test_the_command_writes_numbers_and_figure(uri, tmp_path, monkeypatch, capsys):

@@ -69,9 +69,13 @@ def resolution_table(
     code_version=code.DISPLAYS.version(),
     pool=keys.GPU_POOL,
 )
-def event_displays(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
+def event_displays(
+    context: dg.AssetExecutionContext, ddp: TorchDDP, mlflow: MlflowTracking
+) -> dg.MaterializeResult[None]:
     """Worst events on the unfolded detector, and what each face counts for."""
-    return ddp.run(context, "xec_pipeline.workers.displays", _config(context), profile="eval")
+    made = ddp.run(context, "xec_pipeline.workers.displays", _config(context), profile="eval")
+    run = registered_regressor(context.partition_key)
+    return mlflow.refer(context, run, keys.WEIGHTS, made)
 
 
 @dg.asset(

@@ -77,10 +77,12 @@ def inpainter_weights(
     pool=keys.GPU_POOL,
 )
 def predictions_root(
-    context: dg.AssetExecutionContext, ddp: TorchDDP
+    context: dg.AssetExecutionContext, ddp: TorchDDP, mlflow: MlflowTracking
 ) -> dg.MaterializeResult[None]:
     """Hidden sensors of the test events: truth, network, and estimates without a network."""
-    return ddp.run(context, "xec_pipeline.workers.recover", _config(context), profile="eval")
+    made = ddp.run(context, "xec_pipeline.workers.recover", _config(context), profile="eval")
+    run = registered_inpainter(context.partition_key)
+    return mlflow.refer(context, run, keys.INPAINTER, made)
 
 
 @dg.asset(
@@ -121,9 +123,13 @@ def analysis(
     code_version=code.DEAD_STUDY.version(),
     pool=keys.GPU_POOL,
 )
-def dead_study(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
+def dead_study(
+    context: dg.AssetExecutionContext, ddp: TorchDDP, mlflow: MlflowTracking
+) -> dg.MaterializeResult[None]:
     """Resolutions of a regressor with dead sensors: left dead, neighbour average, inpainted."""
-    return ddp.run(context, "xec_pipeline.workers.dead_study", _config(context), profile="eval")
+    made = ddp.run(context, "xec_pipeline.workers.dead_study", _config(context), profile="eval")
+    run = registered_inpainter(context.partition_key)
+    return mlflow.refer(context, run, keys.INPAINTER, made)
 
 
 @dg.asset(
@@ -140,12 +146,14 @@ def dead_study(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.Materiali
     code_version=code.INPAINTER_EXPORT.version(),
 )
 def inpainter_export(
-    context: dg.AssetExecutionContext, ddp: TorchDDP
+    context: dg.AssetExecutionContext, ddp: TorchDDP, mlflow: MlflowTracking
 ) -> dg.MaterializeResult[None]:
     """TorchScript and ONNX: photons, seconds and a mask in, photons of all sensors out."""
-    return ddp.run(
+    made = ddp.run(
         context, "xec_pipeline.workers.export_inpainter", _config(context), profile="cpu"
     )
+    run = registered_inpainter(context.partition_key)
+    return mlflow.refer(context, run, keys.INPAINTER, made)
 
 
 def _config(context: dg.AssetExecutionContext) -> list[str]:

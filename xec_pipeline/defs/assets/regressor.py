@@ -72,9 +72,13 @@ def weights(
     code_version=code.PREDICTIONS.version(),
     pool=keys.GPU_POOL,
 )
-def predictions_csv(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
+def predictions_csv(
+    context: dg.AssetExecutionContext, ddp: TorchDDP, mlflow: MlflowTracking
+) -> dg.MaterializeResult[None]:
     """Truth and prediction of each validation and test event, in GeV, s, cm, deg."""
-    return ddp.run(context, "xec_pipeline.workers.evaluate", _config(context), profile="eval")
+    made = ddp.run(context, "xec_pipeline.workers.evaluate", _config(context), profile="eval")
+    run = registered_regressor(context.partition_key)
+    return mlflow.refer(context, run, keys.WEIGHTS, made)
 
 
 @dg.asset(
@@ -104,9 +108,13 @@ def baselines_csv(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.Materi
     owners=keys.OWNERS,
     code_version=code.ONNX.version(),
 )
-def onnx(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
+def onnx(
+    context: dg.AssetExecutionContext, ddp: TorchDDP, mlflow: MlflowTracking
+) -> dg.MaterializeResult[None]:
     """ONNX model; its raw variant takes photons and seconds, gives MeV, ns, cm and deg."""
-    return ddp.run(context, "xec_pipeline.workers.export", _config(context), profile="cpu")
+    made = ddp.run(context, "xec_pipeline.workers.export", _config(context), profile="cpu")
+    run = registered_regressor(context.partition_key)
+    return mlflow.refer(context, run, keys.WEIGHTS, made)
 
 
 def _config(context: dg.AssetExecutionContext) -> list[str]:

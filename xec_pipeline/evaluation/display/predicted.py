@@ -65,7 +65,8 @@ def read_mae_event(path: Path, wanted: Wanted, original: str | None = None) -> C
     Raises
     ------
     DataError
-        If there is no such event, naming the nearest, or the file lacks a branch.
+        If there is no such event, naming the nearest, the original has another of these numbers,
+        or the file lacks a branch.
     """
     metadata = read_prediction_metadata(path)
     with open_tree(path, TREE) as tree, ThreadPoolExecutor(1) as pool:
@@ -77,7 +78,10 @@ def read_mae_event(path: Path, wanted: Wanted, original: str | None = None) -> C
     found = {name: values[0] for name, values in arrays.items()}
     event = _mae_event(path, found, row, metadata)
     if original is not None:
-        event = _with_truth(event, read_event(open_source(original), _same_event(event)))
+        source = open_source(original)
+        known = read_event(source, _same_event(event))
+        _check_same(path, source, known, np.arange(N_SENSORS), event.npho)
+        event = _with_truth(event, known)
     scheme = metadata.normalization
     predicted = {name: found[f"pred_{name}"] for name in metadata.predict_channels}
     return Comparison(
@@ -112,12 +116,13 @@ def read_inpainter_event(path: Path, wanted: Wanted, original: str | None = None
     rows = _rows_of(table, wanted)
     source = _original(table, original)
     event = read_event(source, _in_sample(rows))
-    _check_same(path, source, event, rows)
+    known = rows.mask_type == ARTIFICIAL
+    _check_same(path, source, event, rows.sensor_id[known], rows.truth_photons[known])
     masked = np.zeros(N_SENSORS, dtype=bool)
-    masked[rows.sensor_id[rows.mask_type == ARTIFICIAL]] = True
+    masked[rows.sensor_id[known]] = True
     # A sensor that was taken as dead may have a count in the file all the same.
     npho = event.npho.copy()
-    npho[rows.sensor_id[rows.mask_type != ARTIFICIAL]] = np.nan
+    npho[rows.sensor_id[~known]] = np.nan
     scheme = table.metadata.normalization
     times = None if rows.pred_time is None else times_ns(rows.pred_time, scheme)
     return Comparison(
@@ -212,16 +217,25 @@ def _in_sample(rows: MaskedRows) -> Wanted:
     return Wanted(entry=int(rows.event_idx[0])) if run < 0 else Wanted(run=run, event=event)
 
 
-def _check_same(path: Path, source: EventSource, event: DisplayEvent, rows: MaskedRows) -> None:
-    """Raise DataError if the true counts of the table are not those of the original."""
-    true, measured = rows.truth_photons, event.npho[rows.sensor_id]
-    compared = np.isfinite(true) & (true > _COMPARED_ABOVE) & (rows.mask_type == ARTIFICIAL)
+def _check_same(
+    path: Path,
+    source: EventSource,
+    event: DisplayEvent,
+    sensors: NDArray[np.integer[Any]],
+    true: NDArray[Any],
+) -> None:
+    """Raise DataError if the true counts of some sensors [photons] are not those of the original.
+
+    `event` is of the original; `sensors` and `true`, of the predictions, have a shape in common.
+    """
+    measured = event.npho[sensors]
+    compared = np.isfinite(true) & (true > _COMPARED_ABOVE)
     differ = compared & ~np.isclose(true, measured, rtol=_SAME_COUNT)
     if differ.sum() > 0.5 * compared.sum():
         row = int(np.argmax(differ))
         raise DataError(
-            f"{path}: not made from {source.name}: sensor {rows.sensor_id[row]} of {event.name()} "
-            f"has {true[row]:.4g} photons in the table and {measured[row]:.4g} in the original"
+            f"{path}: not made from {source.name}: sensor {sensors[row]} of {event.name()} has "
+            f"{true[row]:.4g} photons in the predictions and {measured[row]:.4g} in the original"
         )
 
 

@@ -1,7 +1,7 @@
 """One event in the words and crosses of a regressor: what it predicted beside the truth."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,14 @@ import pandas as pd
 
 from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.display.draw import PREDICTED, TRUTH, Mark
-from xec_pipeline.evaluation.display.event import DisplayEvent, Vector
+from xec_pipeline.evaluation.display.event import (
+    UNKNOWN,
+    DisplayEvent,
+    Vector,
+    vector_text,
+)
 from xec_pipeline.evaluation.display.sources import Keys, find_row
+from xec_pipeline.evaluation.metadata import read_meta
 from xec_pipeline.evaluation.tables import KEYS, find_run_name, read_prediction_csvs
 
 Row = Mapping[str, Any]
@@ -24,17 +30,50 @@ def predicted_row(run_dir: Path, event: DisplayEvent) -> dict[str, Any]:
     Raises
     ------
     DataError
-        If there are no tables, or none of them holds this event; names the nearest.
+        If there are no tables, one of them does not hold this event, naming the nearest, or has
+        another event of these numbers.
     """
     found: dict[str, Any] = {}
-    tables = read_prediction_csvs(run_dir, find_run_name(run_dir))
+    run_name = find_run_name(run_dir)
+    tables = read_prediction_csvs(run_dir, run_name)
     for task, table in tables.items():
         if not all(key in table for key in KEYS):
             raise DataError(f"{run_dir}: predictions of {task} have no columns run and event")
         keys = Keys(*(table[key].to_numpy() for key in KEYS))
         row = find_row(f"{run_dir}: predictions of {task}", keys, event.run, event.event)
-        found |= {str(name): value for name, value in table.iloc[row].items()}
+        values = {str(name): value for name, value in table.iloc[row].items()}
+        difference = _difference(values, event)
+        if difference:
+            sample = read_meta(run_dir, run_name).sample or "a sample that is not stated"
+            raise DataError(
+                f"{run_dir}: predictions of {task} are of other events: {difference}; they were "
+                f"made from {sample}"
+            )
+        found |= values
     return found
+
+
+def _difference(values: Row, event: DisplayEvent) -> str:
+    """Return in words what the truth of a row has other than the event; empty if nothing."""
+    shown, name = true_values(values), f"run {event.run} event {event.event}"
+    energy, uvw_cm = shown.get("energy_mev", np.nan), shown.get("uvw_cm", UNKNOWN)
+    if _differ((energy,), (event.energy_mev,)):
+        return (
+            f"{name} has the true energy {energy:.5g} MeV there and {event.energy_mev:.5g} MeV in "
+            f"{event.source}"
+        )
+    if _differ(uvw_cm, event.uvw_cm):
+        return (
+            f"{name} has the true first interaction {vector_text(uvw_cm)} cm there and "
+            f"{vector_text(event.uvw_cm)} cm in {event.source}"
+        )
+    return ""
+
+
+def _differ(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Tell whether two lists of numbers that are known in both are not the same."""
+    known = np.isfinite(one) & np.isfinite(other)
+    return not np.isclose(one, other)[known].all()
 
 
 def task_lines(values: Row) -> list[str]:

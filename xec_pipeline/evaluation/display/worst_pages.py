@@ -93,19 +93,23 @@ def worst_page(
     values = {str(name): value for name, value in scored.table.iloc[row].items()}
     shown = replace(event, **true_values(values))
     nets = event_nets(shown, crosses(values), time_from_photons)
-    score = scored.score[row]
-    head = [f"Worst #{rank}  |  {event.name()}  |  Score: {_score_text(score)}"]
-    if math.isfinite(shown.energy_mev):
-        head[0] += f"  |  E_true = {shown.energy_mev:.2f} MeV"
-    if np.isfinite(shown.uvw_cm).all():
-        head[0] += f"  |  FI = {vector_text(shown.uvw_cm)} cm"
-    head += task_lines(values)
+    title = f"Worst #{rank}  |  {event.name()}  |  Score: {_score_text(scored.score[row])}"
     return DisplayPage(
-        head=tuple(head),
+        head=(title, *_truth_lines(shown), *task_lines(values)),
         rows=((nets["npho"],), (nets["time"],)),
         foot=_foot(scored, meta),
         is_toy=event.is_toy,
     )
+
+
+def _truth_lines(event: DisplayEvent) -> list[str]:
+    """Return the true energy and first interaction as one line, or none if they are not known."""
+    parts = []
+    if math.isfinite(event.energy_mev):
+        parts.append(f"E_true = {event.energy_mev:.2f} MeV")
+    if np.isfinite(event.uvw_cm).all():
+        parts.append(f"FI = {vector_text(event.uvw_cm)} cm")
+    return ["  |  ".join(parts)] if parts else []
 
 
 def _remove_earlier(run_dir: Path, run_name: str) -> None:

@@ -78,6 +78,7 @@ def relative_panel(table: PredictionTable, choice: Choice) -> ProfilePanel:
     return ProfilePanel(
         key="relative_resolution_vs_energy",
         title="Relative resolution vs true E",
+        subtitle=fit.terms(),
         x_label=AXES["energy"].label,
         y_label=f"{choice.width_name} of E / true E [%]",
         series=tuple(replace(one, profile=_percent(one.profile)) for one in drawn),

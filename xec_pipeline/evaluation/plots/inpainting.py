@@ -34,6 +34,8 @@ class SensorCaption(Caption):
     n_sensors: int
     """Masked sensors with a truth."""
     mode: str
+    files: tuple[str, ...] = ()
+    """Names of the files of predictions."""
 
     def text(self) -> str:
         """Return the line: run, counts, masks, checkpoint, uncertainties."""
@@ -51,7 +53,11 @@ class SensorCaption(Caption):
 
     def numbers(self) -> dict[str, Any]:
         """Return what the JSON beside the figure says of the origin of its numbers."""
-        return super().numbers() | {"n_sensors": self.n_sensors, "masks": self.mode}
+        return super().numbers() | {
+            "files": list(self.files),
+            "n_sensors": self.n_sensors,
+            "masks": self.mode,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +136,10 @@ def scatter_pages(sample: Sample) -> list[Page]:
 
 
 def summary_pages(sample: Sample, min_photons: float) -> list[Page]:
-    """Return the methods beside one another as bars: ranked over all, and per face."""
+    """Return the methods beside one another as bars: ranked over all, and per face.
+
+    Each panel, and each face of it, has the sensors that all methods predict.
+    """
     pages = []
     for reference in sample.references:
         name = reference_text(sample, reference)
@@ -203,9 +212,10 @@ def _histogram(
 
 def _overlay(sample: Sample, one: Choice) -> Panel:
     distributions, everything = [], []
+    compared = sample.compared(one.rows)
     for method, look in looks(list(sample.predictions)).items():
         error = one.of(method)
-        chosen = one.rows & np.isfinite(error)
+        chosen = compared & np.isfinite(error)
         everything.append(error[chosen])
         width = sample.summary(error, chosen)["68pct"].estimate()
         distributions.append(
@@ -217,6 +227,7 @@ def _overlay(sample: Sample, one: Choice) -> Panel:
         title=one.title,
         x_label=one.label,
         unit=one.unit,
+        sensors=_compared_text(one.rows, compared),
         distributions=tuple(distributions),
         low=low,
         high=high,
@@ -244,12 +255,15 @@ def _scatter(sample: Sample, method: str, reference: str) -> Panel:
 
 def _bar_row(sample: Sample, one: Choice, metric: str, text: str) -> tuple[Panel, ...]:
     scopes = face_scopes()
+    compared = {
+        scope: sample.compared(one.rows & sample.on_face(face)) for scope, face in scopes.items()
+    }
     bars = []
     for method, look in looks(list(sample.predictions)).items():
         error = one.of(method)
         entries = {
-            scope: enough(sample.summary(error, one.rows & sample.on_face(face))[metric].estimate())
-            for scope, face in scopes.items()
+            scope: enough(sample.summary(error, rows)[metric].estimate())
+            for scope, rows in compared.items()
         }
         bars.append(
             Bars(
@@ -263,7 +277,7 @@ def _bar_row(sample: Sample, one: Choice, metric: str, text: str) -> tuple[Panel
     return (
         RankingPanel(
             key=f"{metric}_{one.key}",
-            title=f"{text}, all faces",
+            title=f"{text}, {_compared_text(one.rows, compared['global'])}",
             x_label=label,
             bars=tuple(bars),
             group="global",
@@ -276,6 +290,12 @@ def _bar_row(sample: Sample, one: Choice, metric: str, text: str) -> tuple[Panel
             groups=tuple(scope for scope, face in scopes.items() if face is not None),
         ),
     )
+
+
+def _compared_text(rows: Bools, compared: Bools) -> str:
+    """Return how many sensors methods are compared on, and which."""
+    which = "of all faces" if compared.sum() == rows.sum() else "that all methods predict"
+    return f"N = {compared.sum()} sensors {which}"
 
 
 def _in_rows(panels: Sequence[Panel], n_columns: int) -> tuple[tuple[Panel, ...], ...]:

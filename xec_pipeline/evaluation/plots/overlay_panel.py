@@ -34,6 +34,8 @@ class OverlayPanel:
     title: str
     x_label: str
     unit: str
+    sensors: str
+    """Which sensors the methods have in common, and how many."""
     distributions: tuple[Distribution, ...]
     low: float
     high: float
@@ -52,15 +54,16 @@ class OverlayPanel:
             highest = max(highest, float(shares.max()))
             label = f"{one.label}: {estimate_text(one.width, self.unit)}"
             ax.stairs(shares, edges, color=one.colour, label=label)
-        head = min(0.1 + _PER_LEGEND_LINE * (len(self.distributions) + 1), 0.6)
+        head = min(0.1 + _PER_LEGEND_LINE * (len(self.distributions) + 2), 0.6)
         ax.axvline(0, ymax=1 - head, color=GREY, linestyle="--", linewidth=0.9)
         ax.set_xlim(self.low, self.high)
         ax.set_ylim(0, max(highest, 1e-9) / (1 - head))
-        ax.legend(loc="upper right", fontsize=6.5, title=self._width_name(), title_fontsize=6.5)
+        title = f"{self.distributions[0].width.estimator},\n{self.sensors}"
+        ax.legend(loc="upper right", fontsize=6.5, title=title, title_fontsize=6.5)
 
     def numbers(self) -> dict[str, Any]:
         """Return shares, edges and widths."""
-        drawn: dict[str, Any] = {"x": self.x_label}
+        drawn: dict[str, Any] = {"x": self.x_label, "sensors": self.sensors}
         for one in self.distributions:
             shares, edges = self._shares(one.values)
             drawn[one.label] = {
@@ -70,9 +73,6 @@ class OverlayPanel:
                 "width": one.width.numbers(),
             }
         return drawn
-
-    def _width_name(self) -> str:
-        return self.distributions[0].width.estimator
 
     def _shares(self, values: Values) -> tuple[Values, Values]:
         contents, edges = np.histogram(values, _BINS, (self.low, self.high))

@@ -52,6 +52,8 @@ class ProfilePanel:
     x_label: str
     y_label: str
     series: tuple[Series, ...]
+    subtitle: str = ""
+    """Second line of the title."""
     is_bias: bool = False
     """Draw a line at zero instead of beginning the axis there."""
     curve: Callable[[Values], Values] | None = None
@@ -65,7 +67,7 @@ class ProfilePanel:
 
     def draw(self, ax: Axes) -> None:
         """Draw markers with error bars, the curve, and grey steps for the events per bin."""
-        ax.set_title(self.title)
+        ax.set_title(f"{self.title}\n{self.subtitle}" if self.subtitle else self.title)
         ax.set_xlabel(self.x_label)
         ax.set_ylabel(self.y_label)
         low, high, share = self._limits()

@@ -105,7 +105,7 @@ def _resolutions(run_dir: Path, run_name: str) -> KeyNumbers:
             if _first(by_name, quantity, _MODEL) is not None
         ]
         n_events = {row["n"] for row in by_name.values() if row["method"] == _MODEL}
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CorruptFileError(f"{path}: not a table of resolutions: {error!r}") from None
     counts = "/".join(str(count) for count in sorted(n_events))
     title = f"{_WIDTH} of predicted - true (opening angle: {_WITHIN}), N = {counts}, "
@@ -115,17 +115,17 @@ def _resolutions(run_dir: Path, run_name: str) -> KeyNumbers:
 
 
 def _resolution(
-    quantity: str, rows: Mapping[tuple[str, str, str], Record], limits: Mapping[str, Record]
+    quantity: str,
+    rows: Mapping[tuple[str, str, str], Record],
+    limits: Mapping[str, tuple[str, ...]],
 ) -> KeyNumber:
     own = _first(rows, quantity, _MODEL) or {}
     beside = []
     other = rows.get((quantity, own["estimator"], _CONVENTIONAL))
     if other is not None:
         beside.append(f"conventional {_value(other)}")
-    limit = limits.get(quantity)
-    if limit is not None and own["estimator"] == _WIDTH:
-        text = with_error(limit["efficiency"], limit["efficiency_error"])
-        beside += [f"limit {limit['limit']:.4g}", f"efficiency {text}"]
+    if own["estimator"] == _WIDTH:
+        beside += limits.get(quantity, ())
     return KeyNumber(label=quantity, text=_value(own), unit=own["unit"], beside=tuple(beside))
 
 
@@ -136,16 +136,22 @@ def _first(
     return rows.get((quantity, _WIDTH, method)) or rows.get((quantity, _WITHIN, method))
 
 
-def _limits(path: Path) -> dict[str, Record]:
-    """Return the efficiencies of the network over all depths by quantity."""
+def _limits(path: Path) -> dict[str, tuple[str, ...]]:
+    """Return limit and efficiency of the network over all depths in words, by quantity."""
     try:
         return {
-            row["quantity"]: row
+            row["quantity"]: _limit_texts(row)
             for row in _read(path).get("rows", ())
             if row["method"] == _MODEL and row["estimator"] == _WIDTH and row["w_low_cm"] is None
         }
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CorruptFileError(f"{path}: not a table of efficiencies: {error!r}") from None
+
+
+def _limit_texts(row: Record) -> tuple[str, ...]:
+    limit = with_error(_number(row["limit"]), math.nan)
+    efficiency = with_error(_number(row["efficiency"]), _number(row["efficiency_error"]))
+    return f"limit {limit}", f"efficiency {efficiency}"
 
 
 def _recovery(run_dir: Path, run_name: str) -> KeyNumbers:
@@ -156,7 +162,7 @@ def _recovery(run_dir: Path, run_name: str) -> KeyNumbers:
         references = {row["reference"] for row in rows}
         reference = "mean" if "mean" in references else "count"
         numbers = tuple(_bins([row for row in rows if row["reference"] == reference]))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CorruptFileError(f"{path}: not a table of recovered sensors: {error!r}") from None
     what = {"mean": "the mean light, without counting noise", "count": "the count"}[reference]
     title = f"Relative RMS error of recovered sensors of the inner face against {what}; {_ERROR}"

@@ -150,6 +150,13 @@ def test_the_original_must_be_given_and_be_the_right_one(tmp_path, sample, keys,
         read_inpainter_event(other, Wanted(entry=21), str(tiny_shards.path))
 
 
+def test_the_original_of_an_mae_event_must_have_its_photons(tmp_path, sample, keys, tiny_shards):
+    npho, times, masked, pred = sample
+    other = write_mae(tmp_path / "o.root", (npho * 2, times, masked, pred), keys)
+    with pytest.raises(DataError, match=r"not made from .*: sensor \d+ of Run 1001 *Event 21 has"):
+        read_mae_event(other, Wanted(entry=21), str(tiny_shards.path))
+
+
 def test_relative_residuals_are_of_bright_sensors(tmp_path, sample, keys):
     npho, _, masked, _ = sample
     found = read_mae_event(write_mae(tmp_path / "m.root", sample, keys), Wanted(entry=20))

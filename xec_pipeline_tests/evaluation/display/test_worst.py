@@ -6,12 +6,17 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from xec_pipeline.errors import DataError
+from xec_pipeline.evaluation.display.event import event_page
+from xec_pipeline.evaluation.display.page import draw_display_page
 from xec_pipeline.evaluation.display.worst import score_events, worst
-from xec_pipeline.evaluation.display.worst_pages import write_worst_events
+from xec_pipeline.evaluation.display.worst_pages import worst_page, write_worst_events
 from xec_pipeline.evaluation.metadata import PredictionMeta, write_meta
 from xec_pipeline.evaluation.tables import TASK_QUANTITIES, write_prediction_csvs
+from xec_pipeline.workers.displays import DisplayOptions
+from xec_pipeline_tests.evaluation.display.test_draw import an_event
 from xec_pipeline_tests.evaluation.synthetic import prediction_table
 
 FEW_VALUES = st.sampled_from([0.0, 1.0, 1.5, 2.0, math.inf, math.nan])
@@ -156,17 +161,44 @@ def test_title_says_score_energy_and_position(tiny_shards, tmp_path, monkeypatch
     monkeypatch.setattr(f"{where}.write_display", lambda shown, *_: pages.extend(shown))
     write_worst_events(tmp_path, "r", tiny_shards, n_worst=1, time_from_photons=100)
     (page,) = pages
-    title, *lines = page.head
+    title, truth, *lines = page.head
     row = int(np.flatnonzero(tiny_shards.columns["event"] == 6)[1])
     u, v, w = tiny_shards.columns["uvwTruth"][row]
     energy = 1e3 * tiny_shards.columns["energyTruth"][row]
     assert title.startswith("Worst #1  |  Run 1002  Event 6  |  Score: ")
-    assert f"E_true = {energy:.2f} MeV  |  FI = ({u:.2f}, {v:.2f}, {w:.2f}) cm" in title
-    assert "1000)" in title
+    assert title.endswith("1000)")
+    assert truth == f"E_true = {energy:.2f} MeV  |  FI = ({u:.2f}, {v:.2f}, {w:.2f}) cm"
     assert lines[0].startswith("Position: pred (")
     assert [net.title for (net,) in page.rows] == ["Photons", "Time"]
     assert [mark.label for mark in page.rows[0][0].marks] == ["true first interaction", "predicted"]
     assert "half widths: u " in page.foot
+
+
+def test_five_events_are_drawn_if_nothing_else_is_asked_for(tiny_shards, tmp_path, monkeypatch):
+    shard_predictions(tiny_shards, tmp_path)
+    where = "xec_pipeline.evaluation.display.worst_pages"
+    monkeypatch.setattr(f"{where}.write_display", lambda *_: None)
+    paths = write_worst_events(tmp_path, "r", tiny_shards, time_from_photons=100)
+    assert [path.name for path in paths] == [f"worst_0{rank}_r.pdf" for rank in range(1, 6)]
+    assert DisplayOptions().n_worst == len(paths)
+
+
+def test_the_widest_head_stays_on_the_page():
+    table = prediction_table(10)
+    table["run"], table["event"] = 430_000, 12_345_678 + np.arange(10)
+    position = [f"{side}_{name}" for side in ("true", "pred") for name in ("u", "v", "w")]
+    table[position] = -123.45
+    table.loc[3, "pred_energy"] = np.inf
+    event = an_event(run=430_000, event=12_345_681, uvw_cm=(-123.45, -123.45, -123.45))
+    scored = score_events(tables_of(table))
+    scored.score[3] = 12_345.678
+    page = worst_page(event, scored, 3, 5, PredictionMeta(run_name="r"), time_from_photons=100)
+    for one in (page, event_page(event)):
+        figure = draw_display_page(one)
+        FigureCanvasAgg(figure)
+        ends = {text.get_text(): text.get_window_extent().x1 for text in figure.texts}
+        assert set(one.head) <= set(ends)
+        assert max(ends.values()) < figure.bbox.x1
 
 
 def test_predictions_of_other_events_are_refused(tiny_shards, tmp_path):
