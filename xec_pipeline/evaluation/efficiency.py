@@ -20,7 +20,8 @@ from scipy.special import erf
 
 from xec_pipeline.data.limit_files import LimitColumns
 from xec_pipeline.errors import DataError
-from xec_pipeline.evaluation.comparison import MEASURES, MODEL, TRAINING_MEAN, Measure
+from xec_pipeline.evaluation.compared_tables import MODEL, TRAINING_MEAN
+from xec_pipeline.evaluation.comparison import MEASURES, Measure
 from xec_pipeline.evaluation.event_bootstrap import N_RESAMPLES, Resampled, content_seed
 from xec_pipeline.evaluation.profiles import MIN_EVENTS
 from xec_pipeline.evaluation.residuals import column

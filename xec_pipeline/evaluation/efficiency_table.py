@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Final
 
-from xec_pipeline.evaluation.comparison import MODEL
+from xec_pipeline.evaluation.compared_tables import MODEL
 from xec_pipeline.evaluation.efficiency import SUSPICIOUS_BELOW, EfficiencyRow
 from xec_pipeline.evaluation.metadata import PredictionMeta
 from xec_pipeline.evaluation.resolution import Estimate

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from xec_pipeline.errors import CorruptFileError
-from xec_pipeline.evaluation.comparison import MEASURES, MODEL
+from xec_pipeline.evaluation.compared_tables import MODEL
+from xec_pipeline.evaluation.comparison import MEASURES
 from xec_pipeline.evaluation.resolution import Estimate
 from xec_pipeline.evaluation.text import aligned_lines, markdown_lines, with_error
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 from xec_pipeline.config.file_names import ANALYSIS_FOLDER
 from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.compared_run import ROLES, ComparedRun
-from xec_pipeline.evaluation.comparison import MODEL, build_resolution_table, sample_dir
+from xec_pipeline.evaluation.compared_tables import MODEL, sample_dir
+from xec_pipeline.evaluation.comparison import build_resolution_table
 from xec_pipeline.evaluation.resolution import Estimate
 from xec_pipeline.evaluation.side_by_side import compare_runs
 from xec_pipeline.evaluation.text import NOT_KNOWN, aligned_lines, markdown_lines, with_error

@@ -172,7 +172,7 @@ def _write_tables(
         git_revision=checkpoint.git_revision,
         normalization=checkpoint.normalization,
     )
-    write_meta(meta, run.run_dir, suffix)
+    write_meta(meta, run.run_dir, suffix, tasks=run.tasks.active)
 
 
 def _report_result(

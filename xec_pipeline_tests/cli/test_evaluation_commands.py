@@ -67,6 +67,19 @@ def test_plots_table(tmp_path, capsys):
     assert (tmp_path / "resolution_table_demo.md").is_file()
 
 
+def test_plots_table_of_a_best_epoch_and_of_one_task(tmp_path, capsys):
+    table = prediction_table(80, energy_mev=52.83)
+    write_prediction_csvs(table, tmp_path, "demo")
+    table["pred_energy"] = table["true_energy"] + 5.283
+    write_prediction_csvs(table, tmp_path, "demo", "_ep3")
+    arguments = ["plots", str(tmp_path), "--table", "--epoch", "3", "--tasks", "energy"]
+    assert main([*arguments, "--suffix", "_v2"]) == 0
+    assert "theta" not in capsys.readouterr().out
+    rows = json.loads((tmp_path / "resolution_table_demo_ep3_v2.json").read_text())["rows"]
+    (bias,) = [row["value"] for row in rows if row["estimator"] == "median bias"]
+    assert bias == pytest.approx(10, rel=1e-4)
+
+
 def test_empty_folder_is_one_line(tmp_path, capsys):
     assert main(["plots", str(tmp_path)]) == 2
     assert "give --run_name" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from xec_pipeline.errors import DataError
-from xec_pipeline.evaluation.comparison import MODEL
+from xec_pipeline.evaluation.compared_tables import MODEL
 from xec_pipeline.evaluation.efficiency import (
     HALF_WIDTH,
     RMS,
