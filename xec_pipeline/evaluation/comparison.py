@@ -149,8 +149,12 @@ class ResolutionTable:
         ]
         shown = {method for row in self.rows for method in row.entries}
         described = [note for method, note in _METHOD_NOTES.items() if method in shown]
+        return [_ACCURACY_NOTE, _ERROR_NOTE, *described, *self.caveats(), *ratios]
+
+    def caveats(self) -> list[str]:
+        """Return what is not in the table though one might expect it there."""
         lacking = [_left_out(method, counts) for method, counts in self.n_left_out.items()]
-        return [_ACCURACY_NOTE, _ERROR_NOTE, *described, *lacking, *self.unlike, *ratios]
+        return [*lacking, *self.unlike]
 
     def cells(self) -> list[list[str]]:
         """Return the table as text, the first row being the header."""
