@@ -199,7 +199,10 @@ def test_inpainters_and_encoders(capsys):
     assert line_of(shown, "model.mask_ratio") == ["0.05", "0.2"]
     *_, sigma = line_of(shown, "inner", "face,", "100", "-", "300", "photons", "[%]")
     assert float(sigma) == pytest.approx(15 / 2**0.5, abs=0.1)
-    assert "of few: masks of mode mc, sample few.root, toy detector, N = 500 sensors of a bin." in shown
+    assert (
+        "of few: masks of mode mc, sample few.root, toy detector, N = 500 sensors of a bin."
+        in shown
+    )
     assert main(["compare", "few", "many", "--kind", "mae"]) == 0
     assert "mae runs: few, many" in capsys.readouterr().out
 
