@@ -17,7 +17,7 @@ from xec_pipeline.evaluation.compared_tables import (
     sample_dir,
 )
 from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta
-from xec_pipeline.evaluation.residuals import column, opening_angle, residual
+from xec_pipeline.evaluation.residuals import column, opening_angle, residual, usable
 from xec_pipeline.evaluation.resolution import (
     Estimate,
     Values,
@@ -26,7 +26,7 @@ from xec_pipeline.evaluation.resolution import (
     median_bias,
 )
 from xec_pipeline.evaluation.table_files import write_table_files
-from xec_pipeline.evaluation.tables import PredictionTable
+from xec_pipeline.evaluation.tables import PredictionTable, read_prediction_csvs
 from xec_pipeline.evaluation.text import aligned_lines, markdown_lines, with_error
 from xec_pipeline.units import MM_PER_CM, PS_PER_NS
 
@@ -35,10 +35,8 @@ _ACCURACY_NOTE: Final = (
     "the half width (of the central 68.27 % of res) does not: a constant prediction has the width "
     "of the truth itself, 0 at one energy."
 )
-_ERROR_NOTE: Final = (
-    "± is one standard deviation, from order statistics. The other methods are calibrated on the "
-    "training events only."
-)
+_ERRORS: Final = "± is one standard deviation, from order statistics"
+_ERROR_NOTE: Final = f"{_ERRORS}. The other methods are calibrated on the training events only."
 
 _METHOD_NOTES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -171,6 +169,16 @@ class ResolutionTable:
         """Return the table with aligned columns for a terminal."""
         return "\n".join([self.title, *aligned_lines(self.cells(), 2), *self.notes()]) + "\n"
 
+    def text_of_model(self) -> str:
+        """Return what the network resolves alone, for a terminal."""
+        lines = [["quantity", "estimator", MODEL, "N"]]
+        lines += [
+            [row.label, row.estimator, _cell(row.entries[MODEL]), str(row.entries[MODEL].n)]
+            for row in self.rows
+        ]
+        notes = [_ACCURACY_NOTE, f"{_ERRORS}.", *self.caveats()]
+        return "\n".join([self.title, *aligned_lines(lines, 2), *notes]) + "\n"
+
     def markdown(self) -> str:
         """Return the table in Markdown."""
         table = markdown_lines(self.cells(), 2)
@@ -227,6 +235,27 @@ def build_resolution_table(
         meta=read_meta(folder, run_name, csv_suffix),
         n_left_out=found.n_left_out,
         unlike=found.notes,
+    )
+
+
+def resolution_of_all_events(
+    folder: Path | str, run_name: str, tasks: Collection[str]
+) -> ResolutionTable:
+    """Return what the network resolves alone, of all events in its CSVs, whatever their energy.
+
+    Raises
+    ------
+    DataError
+        If a CSV of `tasks` is missing.
+    """
+    tables = read_prediction_csvs(folder, run_name, tasks=tasks)
+    kept = {task: usable(table, task) for task, table in tables.items()}
+    counts = {task: n for task in tables if (n := len(tables[task]) - len(kept[task]))}
+    return ResolutionTable(
+        rows=tuple(row for measure in MEASURES for row in _rows(measure, {MODEL: kept})),
+        selection="all events",
+        meta=read_meta(folder, run_name),
+        n_left_out={MODEL: counts} if counts else {},
     )
 
 

@@ -125,7 +125,11 @@ def test_validate_command_needs_no_yaml(tiny_shards, tmp_path, capsys, monkeypat
         "resolution_energy_tiny.pdf",
     ]
     printed = capsys.readouterr().out
-    assert "energy_res_68pct" in printed
+    number = r"[\d.]+ ± [\d.]+ +48\n"
+    assert f"run tiny, all events, sample {tiny_shards.path}" in printed
+    assert re.search(rf"energy \[%\] +68 % of \|res\| within +{number}", printed)
+    assert re.search(rf"opening angle \[deg\] +68 % of \|res\| within +{number}", printed)
+    assert "± is one standard deviation" in printed
     assert re.search(r"48 events with ema weights at \d+ events/s", printed)
     assert main([*arguments, "--weights", "raw", "--tasks", "energy", "--output_dir", "out"]) == 0
     assert "with raw weights" in capsys.readouterr().out
