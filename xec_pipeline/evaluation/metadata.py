@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,7 +66,7 @@ def write_meta(
     run_dir: Path | str,
     suffix: str = "",
     *,
-    tasks: Collection[str] | None = None,
+    earlier: Mapping[str, PredictionMeta] | None = None,
 ) -> Path:
     """Write the origin of CSVs beside them and return the path.
 
@@ -76,24 +76,14 @@ def write_meta(
         The origin.
     run_dir, suffix
         Where the CSVs stand, and the end of their names; see `tables.prediction_path`.
-    tasks
-        Tasks whose CSVs have this origin; None for all. Other CSVs that stand there keep theirs.
+    earlier
+        Origin, by task, of CSVs that stand there and have another one.
     """
-    from xec_pipeline.evaluation.tables import predicted_tasks  # pandas, which readers do without
-
-    earlier: dict[str, Any] = {}
-    without_truth = dict(meta.n_without_truth)
-    for task in [] if tasks is None else predicted_tasks(run_dir, meta.run_name, suffix):
-        if task in (tasks or ()):
-            continue
-        known = read_meta(run_dir, meta.run_name, suffix, task=task)
-        if not known.is_like(meta):
-            earlier[task] = dataclasses.asdict(known)
-        elif task in known.n_without_truth:
-            without_truth[task] = known.n_without_truth[task]
-    content = {**dataclasses.asdict(meta), "n_without_truth": without_truth}
+    content = dataclasses.asdict(meta)
+    if earlier:
+        content[_EARLIER] = {task: dataclasses.asdict(known) for task, known in earlier.items()}
     path = meta_path(run_dir, meta.run_name, suffix)
-    write_json(path, {**content, **({_EARLIER: earlier} if earlier else {})})
+    write_json(path, content)
     return path
 
 

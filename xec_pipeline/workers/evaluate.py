@@ -21,8 +21,9 @@ from xec_pipeline.config.tasks import TASK_NAMES
 from xec_pipeline.data.requirements import possible_tasks, require_targets
 from xec_pipeline.data.shards import ShardSet, ensure_shards
 from xec_pipeline.errors import ConfigError, DataError, XecError
-from xec_pipeline.evaluation.metadata import PredictionMeta, earlier_tables, write_meta
+from xec_pipeline.evaluation.metadata import PredictionMeta, earlier_tables
 from xec_pipeline.evaluation.networks import Network, open_network
+from xec_pipeline.evaluation.origins import write_origin
 from xec_pipeline.evaluation.predict import Predicted, only_tasks, predict_events
 from xec_pipeline.evaluation.tables import TEST_FOLDER, prediction_path, write_prediction_csvs
 from xec_pipeline.training.distributed import DistContext, start_from_env
@@ -179,7 +180,7 @@ def evaluate_sample(
         return Evaluated(csvs={}, n_events=predicted.n_events, events_per_s=0.0, metrics={})
     csvs = write_prediction_csvs(predicted.table, sample.out_dir, run.name, tasks=run.tasks.active)
     made_from = origin(network, sample, events, predicted)
-    write_meta(made_from, sample.out_dir, tasks=run.tasks.active)
+    write_origin(made_from, sample.out_dir, tasks=run.tasks.active)
     for task, earlier in earlier_tables(sample.out_dir, run.name).items():
         _log.warning(
             "%s: not predicted now, it is of %s; tables of resolutions leave it out",

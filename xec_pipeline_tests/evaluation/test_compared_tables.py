@@ -6,7 +6,8 @@ import pytest
 from xec_pipeline.evaluation.compared_tables import MODEL, compared_tables
 from xec_pipeline.evaluation.comparison import build_resolution_table, write_resolution_table
 from xec_pipeline.evaluation.efficiency_report import build_efficiency_table
-from xec_pipeline.evaluation.metadata import PredictionMeta, earlier_tables, read_meta, write_meta
+from xec_pipeline.evaluation.metadata import PredictionMeta, earlier_tables, read_meta
+from xec_pipeline.evaluation.origins import write_origin
 from xec_pipeline.evaluation.promotion import read_model
 from xec_pipeline.evaluation.report import write_resolution_figures
 from xec_pipeline.evaluation.same_events import is_of_events, same_events
@@ -28,7 +29,7 @@ NEW = PredictionMeta(
 def predicted(folder, table, meta, tasks=TASKS):
     """Write tables and their origin as an evaluation of `tasks` does."""
     write_prediction_csvs(table, folder, meta.run_name, tasks=tasks)
-    write_meta(meta, folder, tasks=tasks)
+    write_origin(meta, folder, tasks=tasks)
 
 
 def quantities(table):
@@ -129,8 +130,8 @@ def test_a_table_of_one_epoch_and_of_some_tasks(tmp_path):
     write_prediction_csvs(table, tmp_path, "r", method="trivial")
     found = compared_tables(tmp_path, "r", "_ep3", ["energy"])
     assert list(found.tables[MODEL]) == ["energy"]
-    residual = found.tables[MODEL]["energy"].eval("pred_energy - true_energy")
-    assert residual.to_numpy() == pytest.approx(5)
+    read = found.tables[MODEL]["energy"]
+    assert (read["pred_energy"] - read["true_energy"]).to_numpy() == pytest.approx(5)
     assert len(found.tables["training mean"]["energy"]) == 100
 
 

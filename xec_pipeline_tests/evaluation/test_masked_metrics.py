@@ -132,6 +132,7 @@ def test_per_face(toy):
 
 def test_only_predicted_times_are_counted_as_valid(toy):
     counts, times = count_sample(toy, "photons"), time_sample(toy, "photons")
+    assert times is not None
     known = {
         record["face"]: record["n_valid_time"] for record in face_metrics(counts, times, MODEL)
     }
