@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.display.worst import score_events, worst
 from xec_pipeline.evaluation.display.worst_pages import write_worst_events
-from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta, write_meta
+from xec_pipeline.evaluation.metadata import PredictionMeta, write_meta
 from xec_pipeline.evaluation.tables import TASK_QUANTITIES, write_prediction_csvs
 from xec_pipeline_tests.evaluation.synthetic import prediction_table
 
@@ -131,6 +131,22 @@ def shard_predictions(shards, folder, **changes):
     return table
 
 
+def test_tables_of_an_earlier_sample_play_no_part(tiny_shards, tmp_path, monkeypatch):
+    table = shard_predictions(tiny_shards, tmp_path)
+    noise = np.random.default_rng(1).standard_normal(len(table))
+    earlier = table.assign(pred_energy=table["true_energy"] + noise + 1e3 * (table.index == 3))
+    write_prediction_csvs(earlier, tmp_path, "r", tasks=["energy"])
+    meta = PredictionMeta(run_name="r", data_version=tiny_shards.data_version)
+    write_meta(meta, tmp_path, earlier={"energy": PredictionMeta(run_name="r", sample="old")})
+    monkeypatch.setattr(
+        "xec_pipeline.evaluation.display.worst_pages.write_display",
+        lambda _pages, path, _title: path.parent.mkdir(parents=True, exist_ok=True),
+    )
+    (path,) = write_worst_events(tmp_path, "r", tiny_shards, n_worst=1, time_from_photons=100)
+    event = json.loads(path.with_suffix(".json").read_text())["event"]
+    assert event["event"] == table["event"][30]
+
+
 def test_displays_have_the_names_and_titles_of_the_contract(tiny_shards, tmp_path):
     table = shard_predictions(tiny_shards, tmp_path)
     stale = tmp_path / "worst_events" / "worst_05_r.pdf"
@@ -167,22 +183,6 @@ def test_title_says_score_energy_and_position(tiny_shards, tmp_path, monkeypatch
     assert [net.title for (net,) in page.rows] == ["Photons", "Time"]
     assert [mark.label for mark in page.rows[0][0].marks] == ["true first interaction", "predicted"]
     assert "half widths: u " in page.foot
-
-
-def test_tables_of_an_earlier_sample_play_no_part(tiny_shards, tmp_path, monkeypatch):
-    table = shard_predictions(tiny_shards, tmp_path)
-    noise = np.random.default_rng(1).standard_normal(len(table))
-    earlier = table.assign(pred_energy=table["true_energy"] + noise + 1e3 * (table.index == 3))
-    write_prediction_csvs(earlier, tmp_path, "r", tasks=["energy"])
-    meta = read_meta(tmp_path, "r")
-    write_meta(meta, tmp_path, earlier={"energy": PredictionMeta(run_name="r", sample="old")})
-    monkeypatch.setattr(
-        "xec_pipeline.evaluation.display.worst_pages.write_display",
-        lambda _pages, path, _title: path.parent.mkdir(parents=True, exist_ok=True),
-    )
-    (path,) = write_worst_events(tmp_path, "r", tiny_shards, n_worst=1, time_from_photons=100)
-    event = json.loads(path.with_suffix(".json").read_text())["event"]
-    assert event["event"] == table["event"][30]
 
 
 def test_predictions_of_other_events_are_refused(tiny_shards, tmp_path):
