@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _compare(args: argparse.Namespace, files: list[Path]) -> int:
     from xec_pipeline.data.limit_files import read_limits
-    from xec_pipeline.evaluation.comparison import sample_dir
+    from xec_pipeline.evaluation.compared_tables import sample_dir
     from xec_pipeline.evaluation.efficiency_report import write_efficiency
     from xec_pipeline.evaluation.tables import find_run_name
 

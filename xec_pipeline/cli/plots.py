@@ -14,7 +14,9 @@ examples
                                                  --output_dir plots --suffix _v2
   Gaussian fits in every bin, 30 bins:       xec plots artifacts/demo --estimator gaussian --bins 30
   those of the best epoch 7:                 xec plots artifacts/demo --epoch 7
-  the comparison with the baselines:         xec plots artifacts/demo --table"""
+  the comparison with the baselines:         xec plots artifacts/demo --table
+  the same of epoch 7, energy alone:         xec plots artifacts/demo --table --epoch 7 \\
+                                                 --tasks energy"""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -40,7 +42,15 @@ def run(args: argparse.Namespace) -> int:
     csv_suffix = "" if args.epoch is None else f"_ep{args.epoch}"
     run_name = args.run_name or find_run_name(args.run_dir, csv_suffix)
     if args.table:
-        table, paths = write_resolution_table(args.run_dir, run_name, args.output_dir, args.suffix)
+        suffix = csv_suffix + args.suffix
+        table, paths = write_resolution_table(
+            args.run_dir,
+            run_name,
+            args.output_dir,
+            suffix,
+            csv_suffix=csv_suffix,
+            tasks=args.tasks,
+        )
         sys.stdout.write(table.text())
         sys.stdout.writelines(f"{path}\n" for path in paths.values())
         return 0

@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit status."""
     from xec_pipeline.config.loader import load_regressor_run
     from xec_pipeline.errors import ConfigError
+    from xec_pipeline.evaluation.comparison import resolution_of_all_events
     from xec_pipeline.evaluation.networks import open_network
     from xec_pipeline.evaluation.report import write_resolution_figures
     from xec_pipeline.training.distributed import DistContext
@@ -76,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.writelines(f"{path}\n" for path in (*done.csvs.values(), *pdfs.values()))
     sys.stdout.write(
         f"{done.n_events} events with {network.weights} weights at {done.events_per_s:.0f} "
-        "events/s; metrics in MeV, ns, cm, deg:\n"
+        "events/s\n"
     )
-    sys.stdout.writelines(f"{name:24s} {value:.5g}\n" for name, value in done.metrics.items())
+    table = resolution_of_all_events(out_dir, network.run.name, list(done.csvs))
+    sys.stdout.write(table.text_of_model())
     return 0

@@ -65,7 +65,9 @@ PREDICTIONS: Final = Code(
 BASELINES: Final = Code(worker="baselines", without=(*_SHARD_MAKING, *_DRAWING))
 # One worker draws the figures or fills the table.
 FIGURES: Final = Code(
-    worker="figures", without=("xec_pipeline.evaluation.comparison",), libraries=("matplotlib",)
+    worker="figures",
+    without=("xec_pipeline.evaluation.comparison", "xec_pipeline.evaluation.compared_tables"),
+    libraries=("matplotlib",),
 )
 TABLE: Final = Code(worker="figures", without=_DRAWING)
 ONNX: Final = Code(

@@ -19,7 +19,7 @@ from xec_pipeline.atomic import replacing
 from xec_pipeline.config.file_names import checkpoint_file, raw_onnx_file
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.errors import CorruptFileError, DataError
-from xec_pipeline.evaluation.comparison import sample_dir
+from xec_pipeline.evaluation.compared_tables import sample_dir
 from xec_pipeline.evaluation.metadata import meta_path, write_json
 from xec_pipeline.evaluation.tables import TASK_QUANTITIES, prediction_path
 

@@ -1,24 +1,23 @@
 """The table of resolutions: the network beside what can be had without one."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 
-from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.beside import CONVENTIONAL
-from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta
-from xec_pipeline.evaluation.residuals import (
-    SIGNAL_WINDOW_MEV,
-    column,
-    in_signal_window,
-    opening_angle,
-    residual,
-    usable,
+from xec_pipeline.evaluation.compared_tables import (
+    CHARGE,
+    METHODS,
+    MODEL,
+    compared_tables,
+    sample_dir,
 )
+from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta
+from xec_pipeline.evaluation.residuals import column, opening_angle, residual, usable
 from xec_pipeline.evaluation.resolution import (
     Estimate,
     Values,
@@ -27,39 +26,17 @@ from xec_pipeline.evaluation.resolution import (
     median_bias,
 )
 from xec_pipeline.evaluation.table_files import write_table_files
-from xec_pipeline.evaluation.tables import (
-    TASK_QUANTITIES,
-    TEST_FOLDER,
-    PredictionTable,
-    predicted_tasks,
-    prediction_path,
-    read_prediction_csv,
-)
+from xec_pipeline.evaluation.tables import PredictionTable, read_prediction_csvs
 from xec_pipeline.evaluation.text import aligned_lines, markdown_lines, with_error
-from xec_pipeline.units import MM_PER_CM, PS_PER_NS, SIGNAL_ENERGY_MEV
-
-MODEL: Final = "model"
-_CHARGE: Final = "charge-weighted"
-TRAINING_MEAN: Final = "training mean"
-METHODS: Final[Mapping[str, str | None]] = MappingProxyType(
-    {
-        MODEL: None,
-        CONVENTIONAL: CONVENTIONAL,
-        _CHARGE: "charge_weighted",
-        TRAINING_MEAN: "trivial",
-    }
-)
-"""Column of the table to the name of the method in the CSVs."""
+from xec_pipeline.units import MM_PER_CM, PS_PER_NS
 
 _ACCURACY_NOTE: Final = (
     "res = predicted - true. '68 % of |res| within' includes a bias, so it compares all methods; "
     "the half width (of the central 68.27 % of res) does not: a constant prediction has the width "
     "of the truth itself, 0 at one energy."
 )
-_ERROR_NOTE: Final = (
-    "± is one standard deviation, from order statistics. The other methods are calibrated on the "
-    "training events only."
-)
+_ERRORS: Final = "± is one standard deviation, from order statistics"
+_ERROR_NOTE: Final = f"{_ERRORS}. The other methods are calibrated on the training events only."
 
 _METHOD_NOTES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -68,7 +45,7 @@ _METHOD_NOTES: Final[Mapping[str, str]] = MappingProxyType(
             "all faces, the mean of the sensor times less the way of the light, each corrected "
             "with polynomials: what can be had without a network with reasonable effort."
         ),
-        _CHARGE: (
+        CHARGE: (
             "Charge-weighted: sums over the whole inner face, with a calibration for the spread of "
             "the light."
         ),
@@ -147,6 +124,10 @@ class ResolutionTable:
     selection: str
     """Which events, in words."""
     meta: PredictionMeta
+    n_left_out: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    """Events without finite truth or prediction, by method, then by task."""
+    unlike: tuple[str, ...] = ()
+    """Which tables were not used, and why."""
 
     @property
     def title(self) -> str:
@@ -166,7 +147,12 @@ class ResolutionTable:
         ]
         shown = {method for row in self.rows for method in row.entries}
         described = [note for method, note in _METHOD_NOTES.items() if method in shown]
-        return [_ACCURACY_NOTE, _ERROR_NOTE, *described, *ratios]
+        return [_ACCURACY_NOTE, _ERROR_NOTE, *described, *self.caveats(), *ratios]
+
+    def caveats(self) -> list[str]:
+        """Return what is not in the table though one might expect it there."""
+        lacking = [_left_out(method, counts) for method, counts in self.n_left_out.items()]
+        return [*lacking, *self.unlike]
 
     def cells(self) -> list[list[str]]:
         """Return the table as text, the first row being the header."""
@@ -182,6 +168,16 @@ class ResolutionTable:
     def text(self) -> str:
         """Return the table with aligned columns for a terminal."""
         return "\n".join([self.title, *aligned_lines(self.cells(), 2), *self.notes()]) + "\n"
+
+    def text_of_model(self) -> str:
+        """Return what the network resolves alone, for a terminal."""
+        lines = [["quantity", "estimator", MODEL, "N"]]
+        lines += [
+            [row.label, row.estimator, _cell(row.entries[MODEL]), str(row.entries[MODEL].n)]
+            for row in self.rows
+        ]
+        notes = [_ACCURACY_NOTE, f"{_ERRORS}.", *self.caveats()]
+        return "\n".join([self.title, *aligned_lines(lines, 2), *notes]) + "\n"
 
     def markdown(self) -> str:
         """Return the table in Markdown."""
@@ -214,114 +210,102 @@ class ResolutionTable:
         return ", ".join(parts)
 
 
-def sample_dir(run_dir: Path | str, run_name: str) -> Path:
-    """Return the folder of the test sample's CSVs if there are any, else that of the run."""
-    test = Path(run_dir) / TEST_FOLDER
-    return test if predicted_tasks(test, run_name) else Path(run_dir)
-
-
-def model_tables(folder: Path | str, run_name: str) -> dict[str, PredictionTable]:
-    """Return the network's predictions by task, for the events that the table is about."""
-    tables = _read(folder, run_name, METHODS[MODEL])
-    return {task: chosen_events(table, task) for task, table in tables.items()}
-
-
-def method_tables(
-    folder: Path | str, run_name: str
-) -> tuple[dict[str, dict[str, PredictionTable]], str]:
-    """Return the predictions that are compared, and which events these are, in words.
-
-    Returns
-    -------
-    tables, selection
-        Predictions by method, then by task; those of a method that has none are empty.
-
-    Raises
-    ------
-    DataError
-        If there is no prediction of the network.
-    """
-    tables = {
-        method: _read(folder, run_name, method_in_file)
-        for method, method_in_file in METHODS.items()
-    }
-    if not tables[MODEL]:
-        example = prediction_path(folder, "<task>", run_name)
-        raise DataError(f"no predictions for a table of resolutions: expected files {example}")
-    chosen = {
-        method: {task: chosen_events(table, task) for task, table in by_task.items()}
-        for method, by_task in tables.items()
-    }
-    return chosen, selection_of(tables[MODEL])
-
-
-def build_resolution_table(folder: Path | str, run_name: str) -> ResolutionTable:
+def build_resolution_table(
+    folder: Path | str,
+    run_name: str,
+    csv_suffix: str = "",
+    tasks: Collection[str] | None = None,
+) -> ResolutionTable:
     """Compare the methods whose CSVs stand in `folder`.
 
+    Parameters
+    ----------
+    folder, run_name, csv_suffix, tasks
+        See `compared_tables`.
+
     Raises
     ------
     DataError
         If there is no prediction of the network.
     """
-    chosen, selection = method_tables(folder, run_name)
-    rows = [row for measure in MEASURES for row in _rows(measure, chosen)]
-    return ResolutionTable(rows=tuple(rows), selection=selection, meta=read_meta(folder, run_name))
+    found = compared_tables(folder, run_name, csv_suffix, tasks)
+    return ResolutionTable(
+        rows=tuple(row for measure in MEASURES for row in _rows(measure, found.tables)),
+        selection=found.selection,
+        meta=read_meta(folder, run_name, csv_suffix),
+        n_left_out=found.n_left_out,
+        unlike=found.notes,
+    )
+
+
+def resolution_of_all_events(
+    folder: Path | str, run_name: str, tasks: Collection[str]
+) -> ResolutionTable:
+    """Return what the network resolves alone, of all events in its CSVs, whatever their energy.
+
+    Raises
+    ------
+    DataError
+        If a CSV of `tasks` is missing.
+    """
+    tables = read_prediction_csvs(folder, run_name, tasks=tasks)
+    kept = {task: usable(table, task) for task, table in tables.items()}
+    counts = {task: n for task in tables if (n := len(tables[task]) - len(kept[task]))}
+    return ResolutionTable(
+        rows=tuple(row for measure in MEASURES for row in _rows(measure, {MODEL: kept})),
+        selection="all events",
+        meta=read_meta(folder, run_name),
+        n_left_out={MODEL: counts} if counts else {},
+    )
 
 
 def write_resolution_table(
-    run_dir: Path | str, run_name: str, out_dir: Path | str | None = None, suffix: str = ""
+    run_dir: Path | str,
+    run_name: str,
+    out_dir: Path | str | None = None,
+    suffix: str = "",
+    *,
+    csv_suffix: str = "",
+    tasks: Collection[str] | None = None,
 ) -> tuple[ResolutionTable, dict[str, Path]]:
     """Compare on the test sample, or on the validation sample if there is no test sample.
+
+    Parameters
+    ----------
+    run_dir, run_name
+        Where the CSVs stand, and the name in theirs.
+    out_dir
+        By default `run_dir`.
+    suffix
+        Put behind the run's name in the names of the files.
+    csv_suffix
+        `_ep{N}` for the predictions at that best epoch.
+    tasks
+        Tasks to compare; None for all.
 
     Returns
     -------
     table, paths
         The table, and the files `resolution_table_{run}{suffix}` by ending: csv, json, md, txt.
+
+    Raises
+    ------
+    DataError
+        If there is no prediction of the network.
     """
-    table = build_resolution_table(sample_dir(run_dir, run_name), run_name)
+    folder = sample_dir(run_dir, run_name, csv_suffix)
+    table = build_resolution_table(folder, run_name, csv_suffix, tasks)
     stem = Path(out_dir or run_dir) / f"resolution_table_{run_name}{suffix}"
     content = {
         **dataclasses.asdict(table.meta),
         "selection": table.selection,
+        "n_left_out": table.n_left_out,
         "notes": table.notes(),
     }
     paths = write_table_files(
         stem, table.records(), content, markdown=table.markdown(), text=table.text()
     )
     return table, paths
-
-
-def _read(folder: Path | str, run_name: str, method: str | None) -> dict[str, PredictionTable]:
-    paths = {
-        task: prediction_path(folder, task, run_name, method=method) for task in TASK_QUANTITIES
-    }
-    return {task: read_prediction_csv(path, task) for task, path in paths.items() if path.is_file()}
-
-
-def _has_energy(table: PredictionTable) -> bool:
-    return "true_energy" in table and bool(table["true_energy"].notna().any())
-
-
-def selection_of(tables: Mapping[str, PredictionTable]) -> str:
-    """Say which events are compared; the choice is that of `chosen_events`."""
-    table = next(iter(tables.values()))
-    if not _has_energy(table):
-        return "all events (true energy not known)"
-    energy = column(table, "true_energy")
-    if np.nanmax(np.abs(energy - SIGNAL_ENERGY_MEV)) < 0.05:
-        return f"{SIGNAL_ENERGY_MEV} MeV"
-    low, high = SIGNAL_WINDOW_MEV
-    if not len(in_signal_window(table)):
-        return f"all energies (none from {low:g} to {high:g} MeV)"
-    return f"true energy {low:g} to {high:g} MeV"
-
-
-def chosen_events(table: PredictionTable, task: str) -> PredictionTable:
-    """Return the events near the signal energy, or all, that have truth and prediction."""
-    if _has_energy(table):
-        window = in_signal_window(table)
-        table = window if len(window) else table
-    return usable(table, task)
 
 
 def _rows(measure: Measure, tables: Mapping[str, Mapping[str, PredictionTable]]) -> Iterable[Row]:
@@ -345,3 +329,8 @@ def _counts(row: Row) -> str:
     """Return the number of events, for each method if they differ."""
     counts = [row.entries[method].n for method in METHODS if method in row.entries]
     return str(counts[0]) if len(set(counts)) == 1 else "/".join(map(str, counts))
+
+
+def _left_out(method: str, counts: Mapping[str, int]) -> str:
+    listed = ", ".join(f"{task} {count}" for task, count in counts.items())
+    return f"{method}: events without finite truth or prediction left out: {listed}."

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from xec_pipeline.errors import DataError
-from xec_pipeline.evaluation.comparison import BIAS, MEASURES, Measure, chosen_events, selection_of
+from xec_pipeline.evaluation.compared_tables import chosen_events, selection_of
+from xec_pipeline.evaluation.comparison import BIAS, MEASURES, Measure
 from xec_pipeline.evaluation.dead_study import COMPLETE, STRATEGIES
 from xec_pipeline.evaluation.resolution import Estimate
 from xec_pipeline.evaluation.side_by_side import paired_error
@@ -120,10 +121,7 @@ def build_strategy_table(tables: Tables, title: str) -> StrategyTable:
     """
     reference = tables[COMPLETE]
     selection = selection_of(reference)
-    kept = {
-        strategy: {task: chosen_events(table, task) for task, table in by_task.items()}
-        for strategy, by_task in tables.items()
-    }
+    kept = {strategy: chosen_events(by_task, reference) for strategy, by_task in tables.items()}
     rows = tuple(row for measure in MEASURES for row in _rows(measure, kept))
     if not rows or not any(row.entries[COMPLETE].n for row in rows):
         raise DataError(f"{title}: no event has truth and prediction")

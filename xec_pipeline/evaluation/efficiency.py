@@ -20,7 +20,8 @@ from scipy.special import erf
 
 from xec_pipeline.data.limit_files import LimitColumns
 from xec_pipeline.errors import DataError
-from xec_pipeline.evaluation.comparison import MEASURES, MODEL, TRAINING_MEAN, Measure
+from xec_pipeline.evaluation.compared_tables import MODEL, TRAINING_MEAN
+from xec_pipeline.evaluation.comparison import MEASURES, Measure
 from xec_pipeline.evaluation.event_bootstrap import N_RESAMPLES, Resampled, content_seed
 from xec_pipeline.evaluation.profiles import MIN_EVENTS
 from xec_pipeline.evaluation.residuals import column
@@ -39,6 +40,9 @@ HALF_WIDTH: Final = "68 % half width"
 DEPTH_EDGES_CM: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 38.5)
 SUSPICIOUS_BELOW: Final = 0.9
 """Resolution over limit; the limit itself is known to about 5 %."""
+JUDGED_FROM: Final = 100
+"""Events of a row that is looked at for this: a table has over a hundred rows, of which some with
+few events would seem too good by chance."""
 _SIGMAS: Final = 2.0
 _GRID: Final = 81
 _LARGEST: Final = 4_000_000
@@ -105,7 +109,12 @@ class EfficiencyRow:
     """The same estimator of residual over limit."""
 
     def is_suspicious(self, method: str) -> bool:
-        """Return whether a method resolves better than it can, beyond two standard deviations."""
+        """Return whether a method resolves better than it can, beyond two standard deviations.
+
+        False for fewer than `JUDGED_FROM` events.
+        """
+        if self.n < JUDGED_FROM:
+            return False
         efficiency = self.efficiency[method]
         error = efficiency.error if math.isfinite(efficiency.error) else 0.0
         return efficiency.value - _SIGMAS * error > 1 / SUSPICIOUS_BELOW

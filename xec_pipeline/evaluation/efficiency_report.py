@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from xec_pipeline.data.limit_files import LimitColumns
-from xec_pipeline.evaluation.comparison import method_tables
+from xec_pipeline.evaluation.compared_tables import compared_tables
 from xec_pipeline.evaluation.efficiency import rows_of, samples
 from xec_pipeline.evaluation.efficiency_table import EfficiencyTable
 from xec_pipeline.evaluation.metadata import read_meta
@@ -31,11 +31,11 @@ def build_efficiency_table(
     DataError
         If there are no predictions, or they are not of the events of the limits.
     """
-    tables, selection = method_tables(folder, run_name)
-    rows = [row for sample in samples(tables, limits) for row in rows_of(sample)]
+    found = compared_tables(folder, run_name)
+    rows = [row for sample in samples(found.tables, limits) for row in rows_of(sample)]
     # Events with a limit are of the toy detector, whatever is known of the predictions.
     meta = dataclasses.replace(read_meta(folder, run_name), is_toy=True)
-    return EfficiencyTable(rows=tuple(rows), selection=selection, meta=meta)
+    return EfficiencyTable(rows=tuple(rows), selection=found.selection, meta=meta)
 
 
 def write_efficiency(

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Final
 
-from xec_pipeline.evaluation.comparison import MODEL
-from xec_pipeline.evaluation.efficiency import SUSPICIOUS_BELOW, EfficiencyRow
+from xec_pipeline.evaluation.compared_tables import MODEL
+from xec_pipeline.evaluation.efficiency import JUDGED_FROM, SUSPICIOUS_BELOW, EfficiencyRow
 from xec_pipeline.evaluation.metadata import PredictionMeta
 from xec_pipeline.evaluation.resolution import Estimate
 from xec_pipeline.evaluation.text import aligned_lines, markdown_lines, with_error
@@ -25,7 +25,8 @@ _NOTES: Final = (
     (
         "The limit knows nothing of E, u, v, w beforehand. A method trained at one energy, or near "
         "the ends of the range it was trained in, knows more and may honestly surpass it; "
-        "otherwise look for a leak, a wrong split or a wrong metric."
+        "otherwise look for a leak, a wrong split or a wrong metric. "
+        f"Rows of fewer than {JUDGED_FROM} events are not judged."
     ),
     "theta, phi: the vertex is not seen, so their limit is the beam spot, not the detector.",
 )

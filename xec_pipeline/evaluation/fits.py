@@ -93,7 +93,7 @@ def fit_energy_resolution(profile: Profile) -> EnergyFit:
     Parameters
     ----------
     profile
-        Points without a positive uncertainty or energy are not used.
+        Points without a positive width, uncertainty or energy are not used.
 
     Notes
     -----
@@ -102,7 +102,7 @@ def fit_energy_resolution(profile: Profile) -> EnergyFit:
     repeated with the fitted instead of the measured width until they settle. chi2 is that of
     sigma/E. Uncertainties: inverse normal matrix of the three squares, also of one at its bound.
     """
-    is_used = profile.is_drawn & (profile.error > 0) & (profile.x > 0)
+    is_used = profile.is_drawn & (profile.error > 0) & (profile.value > 0) & (profile.x > 0)
     energy, width, error = profile.x[is_used], profile.value[is_used], profile.error[is_used]
     if len(energy) < MIN_POINTS:
         return EnergyFit(note=f"{len(energy)} energy points, {MIN_POINTS} are needed")

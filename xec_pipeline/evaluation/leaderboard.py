@@ -8,20 +8,22 @@ from pathlib import Path
 from typing import Any, Final
 
 from xec_pipeline.errors import CorruptFileError
-from xec_pipeline.evaluation.comparison import MEASURES, MODEL
+from xec_pipeline.evaluation.compared_tables import MODEL
+from xec_pipeline.evaluation.comparison import MEASURES
 from xec_pipeline.evaluation.resolution import Estimate
 from xec_pipeline.evaluation.text import aligned_lines, markdown_lines, with_error
 
 ESTIMATOR: Final = "68 % of |res| within"
 _RANKED_BY: Final = ("energy", "u", "v", "w", "time")
 _ESTIMATOR_NOTE: Final = (
-    f"{ESTIMATOR} at the signal energy, res = predicted - true, of the network alone; ± is one "
-    "standard deviation, from order statistics."
+    f"{ESTIMATOR}, res = predicted - true, of the network alone, for the events that the selection "
+    "names; ± is one standard deviation, from order statistics."
 )
 _SCORE_NOTE: Final = (
     f"score: geometric mean over {', '.join(_RANKED_BY)} of the resolution over the smallest of "
     "any run with the same test events; 1 is best in everything. Runs with another data version "
-    "had other test events and are ranked by themselves."
+    "or selection had other test events and are ranked by themselves; those whose data version is "
+    "not known have no score."
 )
 
 
@@ -43,8 +45,8 @@ class Entry:
         By name of the quantity.
     n
         Number of events, from the fewest to the most of all quantities.
-    sample, data_version
-        Which events.
+    sample, data_version, selection
+        Which events; the selection of them is in words.
     is_toy
         True if they are from the toy detector.
     """
@@ -57,7 +59,13 @@ class Entry:
     n: tuple[int, int] = (0, 0)
     sample: str = ""
     data_version: str = ""
+    selection: str = ""
     is_toy: bool = False
+
+    @property
+    def events(self) -> tuple[str, str]:
+        """What runs have in common that are ranked together."""
+        return self.data_version, self.selection
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,6 +86,7 @@ class Leaderboard:
                 "score": f"{score:.3f}" if math.isfinite(score) else "n/a",
                 **{label: _cell(entry.resolutions.get(name)) for name, label in _labels()},
                 "N": "-".join(str(n) for n in sorted(set(entry.n))),
+                "selection": entry.selection or "not stated",
                 "encoder": entry.encoder,
                 "trained": entry.trained,
                 "sample": f"{entry.sample} (toy detector)" if entry.is_toy else entry.sample,
@@ -103,6 +112,7 @@ class Leaderboard:
                 "trained": entry.trained,
                 "sample": entry.sample,
                 "data_version": entry.data_version,
+                "selection": entry.selection,
             }
             for entry, score in zip(self.entries, self.scores, strict=True)
             for name, estimate in entry.resolutions.items()
@@ -164,16 +174,18 @@ def read_entry(path: Path, entry: Entry, used_weights: str | None = None) -> Ent
         n=(min(counts, default=0), max(counts, default=0)),
         sample=str(table.get("sample") or "not stated"),
         data_version=str(table.get("data_version") or ""),
+        selection=str(table.get("selection") or ""),
         is_toy=bool(table.get("is_toy")),
     )
 
 
 def ranked(entries: Sequence[Entry], missing: Sequence[str]) -> Leaderboard:
-    """Return the board: by sample, the best first, equal ones by name."""
+    """Return the board: by events, the best first, equal ones by name."""
     scored = [(entry, _score(entry, entries)) for entry in entries]
     scored.sort(
         key=lambda pair: (
-            pair[0].data_version,
+            not pair[0].data_version,
+            pair[0].events,
             not math.isfinite(pair[1]),
             pair[1] if math.isfinite(pair[1]) else 0.0,
             pair[0].run,
@@ -194,8 +206,10 @@ def _labels() -> list[tuple[str, str]]:
 
 
 def _score(entry: Entry, entries: Sequence[Entry]) -> float:
-    """Return the mean of log ratios to the best of the same events, as a factor."""
-    same = [other for other in entries if other.data_version == entry.data_version]
+    """Return the mean of log ratios to the best of the same events, as a factor; or NaN."""
+    if not entry.data_version:
+        return math.nan
+    same = [other for other in entries if other.events == entry.events]
     logs = [
         math.log(entry.resolutions[name].value / smallest)
         for name in _RANKED_BY

@@ -77,7 +77,8 @@ def face_metrics(counts: Sample, times: Sample | None, method: str) -> list[Reco
         record |= _wide(_errors(counts, method, counts.on_face(face))) | {"unit": counts.unit}
         if times is not None:
             rows = times.on_face(face)
-            record |= {"n_valid_time": int(rows.sum())} | _wide(_errors(times, method, rows))
+            n_valid = int((rows & np.isfinite(times.predicted(method))).sum())
+            record |= {"n_valid_time": n_valid} | _wide(_errors(times, method, rows))
             record["time_unit"] = times.unit
         records.append(record)
     return records

@@ -4,10 +4,12 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from xec_pipeline.atomic import replacing
 from xec_pipeline.errors import CorruptFileError
+
+_EARLIER: Final = "earlier_tables"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,34 +40,101 @@ class PredictionMeta:
     normalization: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """How the inputs were normalized."""
 
+    def is_like(self, other: "PredictionMeta") -> bool:
+        """Return whether two tables are of the same events, predicted with the same weights."""
+        return _identity(self) == _identity(other)
+
+    def in_words(self) -> str:
+        """Return sample and weights, as far as known."""
+        sample = f"sample {self.sample}" if self.sample else "a sample that is not stated"
+        version = f" (content {self.data_version[:12]})" if self.data_version else ""
+        digest = f", weights {self.model_digest[:12]}" if self.model_digest else ""
+        return f"{sample}{version}{digest}"
+
+
+def _identity(meta: PredictionMeta) -> tuple[str | None, ...]:
+    return meta.sample, meta.data_version, meta.model_digest, meta.weights
+
 
 def meta_path(run_dir: Path | str, run_name: str, suffix: str = "") -> Path:
     """Return where the origin of the CSVs in `run_dir` is written."""
     return Path(run_dir) / f"predictions_meta_{run_name}{suffix}.json"
 
 
-def write_meta(meta: PredictionMeta, run_dir: Path | str, suffix: str = "") -> Path:
-    """Write `meta` beside the CSVs and return the path."""
+def write_meta(
+    meta: PredictionMeta,
+    run_dir: Path | str,
+    suffix: str = "",
+    *,
+    earlier: Mapping[str, PredictionMeta] | None = None,
+) -> Path:
+    """Write the origin of CSVs beside them and return the path.
+
+    Parameters
+    ----------
+    meta
+        The origin.
+    run_dir, suffix
+        Where the CSVs stand, and the end of their names; see `tables.prediction_path`.
+    earlier
+        Origin, by task, of CSVs that stand there and have another one.
+    """
+    content = dataclasses.asdict(meta)
+    if earlier:
+        content[_EARLIER] = {task: dataclasses.asdict(known) for task, known in earlier.items()}
     path = meta_path(run_dir, meta.run_name, suffix)
-    write_json(path, dataclasses.asdict(meta))
+    write_json(path, content)
     return path
 
 
-def read_meta(run_dir: Path | str, run_name: str, suffix: str = "") -> PredictionMeta:
+def read_meta(
+    run_dir: Path | str, run_name: str, suffix: str = "", *, task: str | None = None
+) -> PredictionMeta:
     """Read the origin of the CSVs in `run_dir`; all unknown if there is no such file.
+
+    Parameters
+    ----------
+    run_dir, run_name, suffix
+        Where the CSVs stand, and the name in theirs.
+    task
+        Task of the CSV that is asked about; None for those that were written last.
 
     Raises
     ------
     CorruptFileError
         If the file is not JSON.
     """
+    content = _content(run_dir, run_name, suffix)
+    earlier = content.get(_EARLIER, {})
+    return _from(earlier.get(task, content), run_name)
+
+
+def earlier_tables(
+    run_dir: Path | str, run_name: str, suffix: str = ""
+) -> dict[str, PredictionMeta]:
+    """Return the origin, by task, of CSVs that are of other events or weights than the last ones.
+
+    Raises
+    ------
+    CorruptFileError
+        If the file of origins is not JSON.
+    """
+    earlier = _content(run_dir, run_name, suffix).get(_EARLIER, {})
+    return {task: _from(known, run_name) for task, known in earlier.items()}
+
+
+def _content(run_dir: Path | str, run_name: str, suffix: str) -> dict[str, Any]:
     path = meta_path(run_dir, run_name, suffix)
     if not path.is_file():
-        return PredictionMeta(run_name=run_name)
+        return {}
     try:
-        content = json.loads(path.read_text())
+        content: dict[str, Any] = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CorruptFileError(f"{path}: not JSON: {error}") from None
+    return content
+
+
+def _from(content: Mapping[str, Any], run_name: str) -> PredictionMeta:
     known = {field.name for field in dataclasses.fields(PredictionMeta)}
     kept = {name: value for name, value in content.items() if name in known}
     return PredictionMeta(**{**kept, "run_name": run_name})

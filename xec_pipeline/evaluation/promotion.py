@@ -16,11 +16,13 @@ import numpy as np
 
 from xec_pipeline.config.production import ProductionConfig
 from xec_pipeline.errors import DataError
-from xec_pipeline.evaluation.comparison import MEASURES, Measure, model_tables, selection_of
+from xec_pipeline.evaluation.compared_tables import model_tables, selection_of
+from xec_pipeline.evaluation.comparison import MEASURES, Measure
 from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta
 from xec_pipeline.evaluation.resolution import COVERAGE, Values, containment_68
+from xec_pipeline.evaluation.same_events import same_events
 from xec_pipeline.evaluation.side_by_side import Difference
-from xec_pipeline.evaluation.tables import KEYS, PredictionTable
+from xec_pipeline.evaluation.tables import PredictionTable
 from xec_pipeline.evaluation.text import NOT_KNOWN, markdown_lines, with_error
 
 ESTIMATOR: Final = "68 % of |res| within"
@@ -187,7 +189,7 @@ def require_same_events(champion: Model, challenger: Model) -> None:
             f"compared. {_WHAT_TO_DO}"
         )
     for task in sorted(set(champion.tables) & set(challenger.tables)):
-        if not _same_truth(champion.tables[task], challenger.tables[task]):
+        if not same_events(champion.tables[task], challenger.tables[task]):
             raise DataError(
                 f"{champion.folder} and {challenger.folder}: the tables of {task} are of "
                 f"different events. {_WHAT_TO_DO}"
@@ -285,18 +287,6 @@ def _difference(
         second=containment_68(second),
         error=paired_error(first, second),
     )
-
-
-def _same_truth(first: PredictionTable, second: PredictionTable) -> bool:
-    """Tell whether two tables have the same events: numbers and true values."""
-    truth = [name for name in first if str(name).startswith("true_") and name in second]
-    columns = [*(key for key in KEYS if key in first and key in second), *truth]
-    if len(first) != len(second):
-        return False
-    one, other = (
-        table[columns].to_numpy(dtype=np.float64, na_value=np.nan) for table in (first, second)
-    )
-    return np.array_equal(one, other, equal_nan=True)
 
 
 def _named(names: Sequence[str], sigmas: Mapping[str, float]) -> str:

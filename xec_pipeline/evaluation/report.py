@@ -6,10 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-import pandas as pd
-
-from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.beside import with_conventional
+from xec_pipeline.evaluation.cross_truth import further_tables, with_cross_truth
 from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta
 from xec_pipeline.evaluation.plots import angle, energy, position, timing
 from xec_pipeline.evaluation.plots.bin_histograms import bin_pages
@@ -18,12 +16,9 @@ from xec_pipeline.evaluation.plots.pages import Page, write_pages
 from xec_pipeline.evaluation.plots.style import Caption
 from xec_pipeline.evaluation.residuals import usable
 from xec_pipeline.evaluation.tables import (
-    KEYS,
     TEST_FOLDER,
     PredictionTable,
     predicted_tasks,
-    prediction_path,
-    read_prediction_csv,
     read_prediction_csvs,
 )
 
@@ -35,7 +30,6 @@ _PAGES: Final[Mapping[str, Callable[[PredictionTable, Choice], list[Page]]]] = M
         "uvwFI": position.pages,
     }
 )
-_CROSS_TRUTH: Final = ("true_energy", "true_u", "true_v", "true_w")
 
 _log = logging.getLogger(__name__)
 
@@ -86,12 +80,12 @@ def write_resolution_figures(
         If a CSV is missing or lacks columns.
     """
     tables = read_prediction_csvs(run_dir, run_name, csv_suffix, tasks=tasks)
-    others = _further_tables(tables, run_dir, run_name, csv_suffix)
+    others = further_tables(tables, run_dir, run_name, csv_suffix)
     completed = with_cross_truth(tables, others.values())
     tables = with_conventional(completed, run_dir, run_name)
-    meta = read_meta(run_dir, run_name, csv_suffix)
     paths = {}
     for task, table in tables.items():
+        meta = read_meta(run_dir, run_name, csv_suffix, task=task)
         path = figure_path(out_dir or run_dir, task, run_name, suffix)
         draw_task(task, table, meta, path, choice)
         paths[task] = path
@@ -141,47 +135,3 @@ def pages_of(task: str, table: PredictionTable, choice: Choice = DEFAULT) -> lis
     """Return the pages of the figure of a task for its usable events."""
     pages = _PAGES[task](table, choice)
     return [*pages, *bin_pages(pages)] if choice.with_bin_histograms else pages
-
-
-def with_cross_truth(
-    tables: Mapping[str, PredictionTable], others: Iterable[PredictionTable] = ()
-) -> dict[str, PredictionTable]:
-    """Return the tables with true energy and position taken over from one another and `others`.
-
-    Tables of this program carry them already. Of others, columns are taken over by run and event,
-    or by row where the tables have no such keys and are equally long.
-    """
-    sources = [*tables.values(), *others]
-    return {task: _completed(table, sources) for task, table in tables.items()}
-
-
-def _completed(table: PredictionTable, others: Iterable[PredictionTable]) -> PredictionTable:
-    completed = table
-    for other in others:
-        wanted = [name for name in _CROSS_TRUTH if name in other and name not in completed]
-        if not wanted:
-            continue
-        if all(key in completed and key in other for key in KEYS):
-            unique = other.drop_duplicates(list(KEYS))
-            completed = completed.merge(unique[[*KEYS, *wanted]], on=list(KEYS), how="left")
-        elif len(completed) == len(other) and not any(key in completed for key in KEYS):
-            completed = pd.concat([completed, other[wanted]], axis=1)
-    return completed
-
-
-def _further_tables(
-    tables: Mapping[str, PredictionTable], run_dir: Path | str, run_name: str, csv_suffix: str
-) -> dict[str, PredictionTable]:
-    """Return the tables of other tasks if some of `tables` lack truth that these may hold."""
-    if all(name in table for table in tables.values() for name in _CROSS_TRUTH):
-        return {}
-    found = {}
-    for task in predicted_tasks(run_dir, run_name, csv_suffix):
-        if task not in tables:
-            try:
-                found[task] = read_prediction_csv(
-                    prediction_path(run_dir, task, run_name, suffix=csv_suffix), task
-                )
-            except DataError as error:
-                _log.warning("no further truth from it: %s", error)
-    return found

@@ -1,17 +1,14 @@
 """Runs side by side: options, events, losses, and what they resolve."""
 
-import csv
 import dataclasses
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
-from xec_pipeline.config.file_names import ANALYSIS_FOLDER
 from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.compared_run import ROLES, ComparedRun
-from xec_pipeline.evaluation.comparison import MODEL, build_resolution_table, sample_dir
+from xec_pipeline.evaluation.measured_run import Key, Measured, measure
 from xec_pipeline.evaluation.resolution import Estimate
 from xec_pipeline.evaluation.side_by_side import compare_runs
 from xec_pipeline.evaluation.text import NOT_KNOWN, aligned_lines, markdown_lines, with_error
@@ -28,17 +25,19 @@ _LOSS_NOTE: Final = (
 _OTHER_LOSS_NOTE: Final = (
     "The objective or its events differ: the losses of these runs cannot be compared."
 )
-_PAIRED_NOTE: Final = (
-    "sigma: difference to the first run over its standard deviation, from events resampled for "
-    "both runs alike; negative is better. How much trainings with other seeds differ is not in it."
-)
-_UNPAIRED_NOTE: Final = (
-    "sigma: difference to the first run over the uncertainties added in quadrature, as the runs "
-    "were not compared event by event; negative is better."
-)
-
-Key = tuple[str, str]
-"""Quantity with its unit, and estimator."""
+_RESULTS_NOTE: Final = "residual = predicted - true, ± is one standard deviation."
+_SIGMA_NOTES: Final = {
+    "paired": (
+        "difference to the first run over its standard deviation, from events resampled for both "
+        "runs alike; negative is better. How much trainings with other seeds differ is not in it."
+    ),
+    "apart": (
+        "difference to the first run over the uncertainties added in quadrature, as the runs were "
+        "not compared event by event; negative is better."
+    ),
+    "none": "not given, as its results are of another choice of events or of another detector.",
+}
+"""By how a run was compared with the first one."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -183,57 +182,63 @@ def _rows(of_runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 def _numbers(runs: Sequence[ComparedRun]) -> tuple[list[ComparedNumber], list[str]]:
     """Return results and how to read them."""
-    measured, notes = [], []
-    for run in runs:
-        try:
-            measured.append(_MEASURED[run.kind](run))
-        except DataError as error:
-            measured.append({})
-            notes.append(f"{run.label}: {error}")
-    paired = [_paired(runs[0], other) if measured[0] else None for other in runs[1:]]
-    keys = list(dict.fromkeys(key for each in measured for key in each))
-    numbers = [_number(key, measured, paired) for key in keys]
-    if measured[0] and any(measured[1:]):
-        notes.append(_events_note(runs[0], measured[0]))
-        is_unpaired = any(not each for each in paired)
-        notes.append(_UNPAIRED_NOTE if is_unpaired else _PAIRED_NOTE)
-    return numbers, notes
-
-
-def _events_note(run: ComparedRun, measured: Mapping[Key, Estimate]) -> str:
-    """Return of which events the results are."""
-    counts = sorted({estimate.n for estimate in measured.values()})
-    n = f"N = {counts[0]}" if len(counts) == 1 else f"N = {counts[0]} to {counts[-1]}"
-    if run.kind != "regressor":
-        return f"Results of {run.label}: {n} sensors of a bin, ± is one standard deviation."
-    folder = sample_dir(run.folder, run.name)
-    table = build_resolution_table(folder, run.name)
-    return (
-        f"Results: {table.title.partition(', ')[2]}, {n}; residual = predicted - true, ± is one "
-        "standard deviation."
-    )
-
-
-def _number(
-    key: Key,
-    measured: Sequence[Mapping[Key, Estimate]],
-    paired: Sequence[Mapping[Key, float] | None],
-) -> ComparedNumber:
-    estimates = tuple(each.get(key) for each in measured)
-    is_paired = all(paired)
+    measured = [measure(run) for run in runs]
+    notes = [note for each in measured for note in each.notes]
+    first = measured[0]
     sigmas = [
-        (each or {}).get(key, math.nan) if is_paired else _apart(key, estimates[0], other)
-        for each, other in zip(paired, estimates[1:], strict=True)
+        _sigmas(runs[0], first, run, other)
+        for run, other in zip(runs[1:], measured[1:], strict=True)
     ]
-    quantity, estimator = key
-    return ComparedNumber(
-        quantity=quantity, estimator=estimator, estimates=estimates, sigmas=tuple(sigmas)
-    )
+    keys = list(dict.fromkeys(key for each in measured for key in each.estimates))
+    numbers = [
+        ComparedNumber(
+            quantity=quantity,
+            estimator=estimator,
+            estimates=tuple(each.estimates.get((quantity, estimator)) for each in measured),
+            sigmas=tuple(found.get((quantity, estimator), math.nan) for _, found in sigmas),
+        )
+        for quantity, estimator in keys
+    ]
+    ways = {run.label: way for run, (way, _) in zip(runs[1:], sigmas, strict=True) if way}
+    return numbers, [*notes, *_events_notes(runs, measured), *_sigma_notes(ways)]
 
 
-def _apart(key: Key, first: Estimate | None, other: Estimate | None) -> float:
-    if first is None or other is None or key[1] == _SIGNED:
-        return math.nan
+def _events_notes(runs: Sequence[ComparedRun], measured: Sequence[Measured]) -> Iterator[str]:
+    """Yield of which events the results are, and then how they are given."""
+    known = {
+        run.label: each.events for run, each in zip(runs, measured, strict=True) if each.estimates
+    }
+    for events in dict.fromkeys(known.values()):
+        labels = [label for label, own in known.items() if own == events]
+        yield f"Results of {', '.join(labels)}: {events}."
+    if known:
+        yield _RESULTS_NOTE
+
+
+def _sigma_notes(ways: Mapping[str, str]) -> Iterator[str]:
+    """Yield what sigma is, for each way in which runs were compared."""
+    for way in dict.fromkeys(ways.values()):
+        labels = [label for label, own in ways.items() if own == way]
+        of_some = "" if len(labels) == len(ways) else f" of {', '.join(labels)}"
+        yield f"sigma{of_some}: {_SIGMA_NOTES[way]}"
+
+
+def _sigmas(
+    first: ComparedRun, own: Measured, run: ComparedRun, other: Measured
+) -> tuple[str, Mapping[Key, float]]:
+    """Return how a run is compared with the first, and its differences in standard deviations."""
+    if not own.estimates or not other.estimates:
+        return "", {}
+    if not own.is_comparable_with(other):
+        return "none", {}
+    paired = _paired(first, run)
+    if paired is not None:
+        return "paired", paired
+    keys = [key for key in own.estimates if key in other.estimates and key[1] != _SIGNED]
+    return "apart", {key: _apart(own.estimates[key], other.estimates[key]) for key in keys}
+
+
+def _apart(first: Estimate, other: Estimate) -> float:
     error = math.hypot(first.error, other.error)
     return (other.value - first.value) / error if error > 0 else math.nan
 
@@ -249,48 +254,6 @@ def _paired(first: ComparedRun, other: ComparedRun) -> dict[Key, float] | None:
     except DataError:
         return None
     return {(line.label, line.estimator): -line.in_sigma for line in beside.differences}
-
-
-def _of_regressor(run: ComparedRun) -> dict[Key, Estimate]:
-    table = build_resolution_table(sample_dir(run.folder, run.name), run.name)
-    return {
-        (row.label, row.estimator): row.entries[MODEL] for row in table.rows if MODEL in row.entries
-    }
-
-
-def _of_inpainter(run: ComparedRun) -> dict[Key, Estimate]:
-    path = run.folder / ANALYSIS_FOLDER / f"recovery_table_{run.name}.csv"
-    if not path.is_file():
-        raise DataError(f"{path}: no errors of recovered sensors; xec analyze writes them")
-    return dict(_recovered(path))
-
-
-def _recovered(path: Path) -> Iterator[tuple[Key, Estimate]]:
-    with path.open(newline="") as stream:
-        for row in csv.DictReader(stream):
-            if row["method"] != MODEL:
-                continue
-            quantity = (
-                f"{row['face']} face, {float(row['low_photons']):g} - "
-                f"{float(row['high_photons']):g} photons [%]"
-            )
-            estimator = f"relative RMS against the {row['reference']}"
-            yield (
-                (quantity, estimator),
-                Estimate(
-                    value=float(row["relative_rms_percent"] or "nan"),
-                    error=float(row["error_percent"] or "nan"),
-                    n=int(row["n"]),
-                    estimator=estimator,
-                ),
-            )
-
-
-def _of_mae(_run: ComparedRun) -> dict[Key, Estimate]:
-    return {}  # its losses say all that is known
-
-
-_MEASURED: Final = {"regressor": _of_regressor, "inpainter": _of_inpainter, "mae": _of_mae}
 
 
 def _line(number: ComparedNumber) -> list[str]:

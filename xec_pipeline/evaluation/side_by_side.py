@@ -9,16 +9,11 @@ from typing import Final
 import numpy as np
 
 from xec_pipeline.errors import DataError
-from xec_pipeline.evaluation.comparison import (
-    BIAS,
-    MEASURES,
-    Measure,
-    build_resolution_table,
-    model_tables,
-    sample_dir,
-)
+from xec_pipeline.evaluation.compared_tables import model_tables, sample_dir, selection_of
+from xec_pipeline.evaluation.comparison import BIAS, MEASURES, Measure
 from xec_pipeline.evaluation.resolution import Estimate, Values
-from xec_pipeline.evaluation.tables import KEYS, PredictionTable
+from xec_pipeline.evaluation.same_events import same_events
+from xec_pipeline.evaluation.tables import PredictionTable
 from xec_pipeline.evaluation.text import NOT_KNOWN, aligned_lines, with_error
 
 _N_RESAMPLES: Final = 100
@@ -114,18 +109,16 @@ def compare_runs(
     tables = model_tables(folder, first[1]), model_tables(other, second[1])
     for task in sorted(set(tables[0]) & set(tables[1])):
         _require_same_events(tables[0][task], tables[1][task], task, (folder, other))
-    selection = build_resolution_table(folder, first[1]).selection
     differences = tuple(_differences(*tables))
     if not differences:
         raise DataError(f"{folder} and {other} have predictions of no common task")
-    return SideBySide(names=names, selection=selection, differences=differences)
+    return SideBySide(names=names, selection=selection_of(tables[0]), differences=differences)
 
 
 def _require_same_events(
     first: PredictionTable, second: PredictionTable, task: str, folders: tuple[Path, Path]
 ) -> None:
-    keys = list(KEYS)
-    if not np.array_equal(first[keys].to_numpy(), second[keys].to_numpy()):
+    if not same_events(first, second):
         raise DataError(
             f"{folders[0]} and {folders[1]}: the tables of {task} are of different events; "
             "predict the same sample with both runs"

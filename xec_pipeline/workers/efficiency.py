@@ -18,7 +18,7 @@ from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.data.limit_files import read_limits
 from xec_pipeline.data.root_files import find_root_files
 from xec_pipeline.errors import ConfigError
-from xec_pipeline.evaluation.comparison import MODEL, sample_dir
+from xec_pipeline.evaluation.compared_tables import MODEL, sample_dir
 from xec_pipeline.evaluation.efficiency_report import write_efficiency
 from xec_pipeline.evaluation.efficiency_table import EfficiencyTable
 from xec_pipeline.evaluation.limits import calculate_limits

@@ -21,10 +21,11 @@ from xec_pipeline.config.tasks import TASK_NAMES
 from xec_pipeline.data.requirements import possible_tasks, require_targets
 from xec_pipeline.data.shards import ShardSet, ensure_shards
 from xec_pipeline.errors import ConfigError, DataError, XecError
-from xec_pipeline.evaluation.metadata import PredictionMeta, write_meta
+from xec_pipeline.evaluation.metadata import PredictionMeta, earlier_tables
 from xec_pipeline.evaluation.networks import Network, open_network
+from xec_pipeline.evaluation.origins import write_origin
 from xec_pipeline.evaluation.predict import Predicted, only_tasks, predict_events
-from xec_pipeline.evaluation.tables import TEST_FOLDER, write_prediction_csvs
+from xec_pipeline.evaluation.tables import TEST_FOLDER, prediction_path, write_prediction_csvs
 from xec_pipeline.training.distributed import DistContext, start_from_env
 from xec_pipeline.training.metrics import task_metrics
 from xec_pipeline.training.stages.regressor_events import RegressorEvents, select_events
@@ -178,7 +179,14 @@ def evaluate_sample(
     if predicted.table is None:
         return Evaluated(csvs={}, n_events=predicted.n_events, events_per_s=0.0, metrics={})
     csvs = write_prediction_csvs(predicted.table, sample.out_dir, run.name, tasks=run.tasks.active)
-    write_meta(origin(network, sample, events, predicted), sample.out_dir)
+    made_from = origin(network, sample, events, predicted)
+    write_origin(made_from, sample.out_dir, tasks=run.tasks.active)
+    for task, earlier in earlier_tables(sample.out_dir, run.name).items():
+        _log.warning(
+            "%s: not predicted now, it is of %s; tables of resolutions leave it out",
+            prediction_path(sample.out_dir, task, run.name),
+            earlier.in_words(),
+        )
     report.log(
         f"{sample.name}: {predicted.n_events} events of {sample.path} predicted in "
         f"{predicted.seconds:.1f} s ({predicted.events_per_s:.0f} events/s), "

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from xec_pipeline.errors import XecError
-from xec_pipeline.evaluation.comparison import MODEL, ResolutionTable, write_resolution_table
+from xec_pipeline.evaluation.compared_tables import MODEL
+from xec_pipeline.evaluation.comparison import ResolutionTable, write_resolution_table
 from xec_pipeline.evaluation.flags import add_arguments
 from xec_pipeline.evaluation.plots.choice import choice_of
 from xec_pipeline.evaluation.previews import previews
@@ -66,7 +67,9 @@ def draw(args: argparse.Namespace, report: Report) -> None:
 def fill_table(args: argparse.Namespace, report: Report) -> None:
     """Write and print the table of resolutions, and report its main numbers."""
     run_name = args.run_name or args.run_dir.resolve().name
-    table, paths = write_resolution_table(args.run_dir, run_name, args.output_dir, args.suffix)
+    table, paths = write_resolution_table(
+        args.run_dir, run_name, args.output_dir, args.suffix, tasks=args.tasks
+    )
     sys.stdout.write(table.text())
     metadata = {
         "table": paths["md"],

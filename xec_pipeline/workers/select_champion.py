@@ -24,7 +24,7 @@ from xec_pipeline.evaluation.champion import (
     read_champion,
     write_champion,
 )
-from xec_pipeline.evaluation.comparison import sample_dir
+from xec_pipeline.evaluation.compared_tables import sample_dir
 from xec_pipeline.evaluation.promotion import (
     Model,
     Verdict,

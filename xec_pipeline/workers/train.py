@@ -14,7 +14,8 @@ from xec_pipeline.config.file_names import checkpoint_file
 from xec_pipeline.config.flags import add_training_flags, overrides_from
 from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.config.run import RegressorRun
-from xec_pipeline.evaluation.metadata import PredictionMeta, write_meta
+from xec_pipeline.evaluation.metadata import PredictionMeta
+from xec_pipeline.evaluation.origins import write_origin
 from xec_pipeline.evaluation.tables import write_prediction_csvs
 from xec_pipeline.revision import git_revision
 from xec_pipeline.training.checkpoint import load_checkpoint, load_weights, tensor_digest
@@ -172,7 +173,7 @@ def _write_tables(
         git_revision=checkpoint.git_revision,
         normalization=checkpoint.normalization,
     )
-    write_meta(meta, run.run_dir, suffix)
+    write_origin(meta, run.run_dir, suffix, tasks=run.tasks.active)
 
 
 def _report_result(

@@ -2,6 +2,7 @@ import csv
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -120,6 +121,40 @@ def test_other_events_are_compared_without_pairing(two_runs, capsys):
     assert "added in quadrature" in " ".join(capsys.readouterr().out.split())
 
 
+def own_events(name: str, table: pd.DataFrame, meta: PredictionMeta) -> None:
+    registered(name, "preset: demo\n")
+    folder = trained(name)
+    write_prediction_csvs(table, folder, name)
+    write_meta(meta, folder)
+
+
+def test_each_run_states_its_own_events_and_unlike_ones_have_no_sigma(two_runs, capsys):
+    signal = prediction_table(200, energy_mev=52.83)
+    own_events("signal", signal, PredictionMeta(run_name="signal", is_toy=False, sample="real"))
+    assert main(["compare", "signal", "base", "wide"]) == 0
+    shown = capsys.readouterr().out
+    in_one_line = " ".join(shown.split())
+    assert "Results of signal: 52.83 MeV, sample real, N = 200." in in_one_line
+    window = int(prediction_table(400)["true_energy"].between(50, 55).sum())
+    assert (
+        "Results of base, wide: true energy 50 to 55 MeV, sample data/toy/val, toy detector, "
+        f"N = {window}." in in_one_line
+    )
+    assert "sigma: not given, as its results are of another choice of events" in in_one_line
+    assert "resampled" not in shown
+    cells = line_of(shown, "energy", "[%]", "68", "%", "half", "width")
+    assert cells.count("-") == 2
+
+
+def test_sets_of_toy_events_with_the_same_numbers_are_not_paired(two_runs, capsys):
+    toy = PredictionMeta(run_name="seed2", is_toy=True, sample="data/toy/other")
+    own_events("seed2", prediction_table(400, seed=2), toy)
+    assert main(["compare", "base", "wide", "seed2"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "sigma of wide: difference to the first run over its standard deviation" in shown
+    assert "sigma of seed2: difference to the first run over the uncertainties added" in shown
+
+
 def test_a_run_that_is_not_trained_yet_shows_its_options(two_runs, capsys):
     registered("plan", "preset: demo\nmodel: {encoder_dim: 32}\n")
     assert main(["compare", "base", "plan"]) == 0
@@ -152,6 +187,8 @@ def test_inpainters_and_encoders(capsys):
         folder = Path("artifacts") / name
         table = folder / "inpainter_analysis" / f"recovery_table_{name}.csv"
         table.parent.mkdir()
+        about = {"mode": "mc", "is_toy": True, "paths": [f"{name}.root"], "remarks": []}
+        table.with_suffix(".json").write_text(json.dumps(about))
         table.write_text(
             "face,reference,low_photons,high_photons,method,relative_rms_percent,error_percent,n\n"
             f"inner,mean,100,300,model,{100 * ratio},1.0,500\ninner,mean,100,300,avg,90,1.0,500\n"
@@ -162,6 +199,10 @@ def test_inpainters_and_encoders(capsys):
     assert line_of(shown, "model.mask_ratio") == ["0.05", "0.2"]
     *_, sigma = line_of(shown, "inner", "face,", "100", "-", "300", "photons", "[%]")
     assert float(sigma) == pytest.approx(15 / 2**0.5, abs=0.1)
+    assert (
+        "of few: masks of mode mc, sample few.root, toy detector, N = 500 sensors of a bin."
+        in shown
+    )
     assert main(["compare", "few", "many", "--kind", "mae"]) == 0
     assert "mae runs: few, many" in capsys.readouterr().out
 

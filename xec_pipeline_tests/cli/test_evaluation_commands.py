@@ -67,6 +67,19 @@ def test_plots_table(tmp_path, capsys):
     assert (tmp_path / "resolution_table_demo.md").is_file()
 
 
+def test_plots_table_of_a_best_epoch_and_of_one_task(tmp_path, capsys):
+    table = prediction_table(80, energy_mev=52.83)
+    write_prediction_csvs(table, tmp_path, "demo")
+    table["pred_energy"] = table["true_energy"] + 5.283
+    write_prediction_csvs(table, tmp_path, "demo", "_ep3")
+    arguments = ["plots", str(tmp_path), "--table", "--epoch", "3", "--tasks", "energy"]
+    assert main([*arguments, "--suffix", "_v2"]) == 0
+    assert "theta" not in capsys.readouterr().out
+    rows = json.loads((tmp_path / "resolution_table_demo_ep3_v2.json").read_text())["rows"]
+    (bias,) = [row["value"] for row in rows if row["estimator"] == "median bias"]
+    assert bias == pytest.approx(10, rel=1e-4)
+
+
 def test_empty_folder_is_one_line(tmp_path, capsys):
     assert main(["plots", str(tmp_path)]) == 2
     assert "give --run_name" in capsys.readouterr().err
@@ -112,7 +125,11 @@ def test_validate_command_needs_no_yaml(tiny_shards, tmp_path, capsys, monkeypat
         "resolution_energy_tiny.pdf",
     ]
     printed = capsys.readouterr().out
-    assert "energy_res_68pct" in printed
+    number = r"[\d.]+ ± [\d.]+ +48\n"
+    assert f"run tiny, all events, sample {tiny_shards.path}" in printed
+    assert re.search(rf"energy \[%\] +68 % of \|res\| within +{number}", printed)
+    assert re.search(rf"opening angle \[deg\] +68 % of \|res\| within +{number}", printed)
+    assert "± is one standard deviation" in printed
     assert re.search(r"48 events with ema weights at \d+ events/s", printed)
     assert main([*arguments, "--weights", "raw", "--tasks", "energy", "--output_dir", "out"]) == 0
     assert "with raw weights" in capsys.readouterr().out

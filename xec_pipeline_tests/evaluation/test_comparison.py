@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from xec_pipeline.errors import DataError
+from xec_pipeline.evaluation.compared_tables import sample_dir
 from xec_pipeline.evaluation.comparison import (
     build_resolution_table,
-    sample_dir,
     write_resolution_table,
 )
 from xec_pipeline.evaluation.metadata import PredictionMeta, write_meta

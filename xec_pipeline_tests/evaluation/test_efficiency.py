@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from xec_pipeline.errors import DataError
-from xec_pipeline.evaluation.comparison import MODEL
+from xec_pipeline.evaluation.compared_tables import MODEL
 from xec_pipeline.evaluation.efficiency import (
     HALF_WIDTH,
     RMS,
@@ -129,6 +129,16 @@ def test_too_good_resolutions_are_flagged(tmp_path):
     close, limits = at_the_limit(2000, width=0.95)
     written(tmp_path, close, tasks=["uvwFI"])
     assert not build_efficiency_table(tmp_path, "r", limits).warnings()
+
+
+def test_ranges_of_few_events_are_not_judged(tmp_path):
+    table, limits = at_the_limit(400, width=0.6)
+    written(tmp_path, table, tasks=["uvwFI"])
+    made = build_efficiency_table(tmp_path, "r", limits)
+    judged = {row.n for row in made.rows if row.is_suspicious(MODEL)}
+    assert min(judged) >= 100
+    assert any(10 <= row.n < 100 and row.efficiency[MODEL].value > 1.5 for row in made.rows)
+    assert "Rows of fewer than 100 events are not judged" in made.text()
 
 
 def test_other_methods_stand_beside_the_network_but_not_the_training_mean(tmp_path):

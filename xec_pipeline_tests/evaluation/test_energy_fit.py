@@ -37,6 +37,17 @@ def test_exact_points_give_the_exact_terms():
     np.testing.assert_allclose(fit.relative_width(energy), width)
 
 
+def test_a_point_without_width_is_not_used():
+    energy = np.linspace(15, 60, 20)
+    width = relative_width(energy)
+    error = 0.02 * width
+    # Most events of a bin may have one residual, and the bootstrap still sees others.
+    width[4] = 0
+    fit = fit_energy_resolution(profile_of(energy, width, error))
+    np.testing.assert_allclose([fit.a, fit.b, fit.c], TRUTH, rtol=1e-6)
+    assert fit.ndf == 16
+
+
 def test_toy_events_recover_the_terms_within_their_uncertainties():
     rng = np.random.default_rng(1)
     pulls, chi2 = [], []

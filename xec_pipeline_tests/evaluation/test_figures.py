@@ -7,12 +7,9 @@ import pandas as pd
 import pytest
 
 from xec_pipeline.errors import CorruptFileError, DataError
+from xec_pipeline.evaluation.cross_truth import with_cross_truth
 from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta, write_meta
-from xec_pipeline.evaluation.report import (
-    draw_task,
-    with_cross_truth,
-    write_resolution_figures,
-)
+from xec_pipeline.evaluation.report import draw_task, write_resolution_figures
 from xec_pipeline.evaluation.tables import TASK_QUANTITIES, write_prediction_csvs
 from xec_pipeline_tests.evaluation.synthetic import prediction_table
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -10,7 +11,15 @@ from xec_pipeline.evaluation.leaderboard import ESTIMATOR, Entry, ranked, read_e
 UNITS = {"energy": "%", "u": "mm", "v": "mm", "w": "mm", "time": "ps"}
 
 
-def entry(folder: Path, name: str, factor: float, *, data: str = "d1", **changed: float) -> Entry:
+def entry(
+    folder: Path,
+    name: str,
+    factor: float,
+    *,
+    data: str | None = "d1",
+    selection: str = "52.83 MeV",
+    **changed: float,
+) -> Entry:
     rows = [
         {
             "quantity": quantity,
@@ -25,7 +34,13 @@ def entry(folder: Path, name: str, factor: float, *, data: str = "d1", **changed
         for estimator in (ESTIMATOR, "median bias")
         for method in ("model", "conventional")
     ]
-    about = {"sample": "toy/test", "data_version": data, "is_toy": True, "model_digest": f"w{name}"}
+    about = {
+        "sample": "toy/test",
+        "data_version": data,
+        "selection": selection,
+        "is_toy": True,
+        "model_digest": f"w{name}",
+    }
     path = folder / f"{name}.json"
     path.write_text(json.dumps({**about, "rows": rows}))
     return read_entry(path, Entry(run=name, encoder="xec_v2"), used_weights="wa")
@@ -52,10 +67,27 @@ def test_other_test_events_are_ranked_by_themselves(tmp_path):
     assert board.scores == pytest.approx((1.0, 1.0))
 
 
+def test_another_choice_of_the_same_events_is_ranked_by_itself(tmp_path):
+    spectrum = entry(tmp_path, "wide", 2.0, selection="true energy 50 to 55 MeV")
+    board = ranked([spectrum, entry(tmp_path, "signal", 1.0)], [])
+    assert board.scores == pytest.approx((1.0, 1.0))
+    found = {record["run"]: record["selection"] for record in board.records()}
+    assert found == {"wide": "true energy 50 to 55 MeV", "signal": "52.83 MeV"}
+    assert "at the signal energy" not in board.text()
+    assert {row["selection"] for row in board.numbers()} == set(found.values())
+
+
+def test_runs_of_events_that_are_not_known_have_no_score(tmp_path):
+    unknown = [entry(tmp_path, name, factor, data=None) for name, factor in (("x", 1), ("y", 2))]
+    board = ranked([*unknown, entry(tmp_path, "known", 3.0)], [])
+    assert [found.run for found in board.entries] == ["known", "x", "y"]
+    assert [record["score"] for record in board.records()] == ["1.000", "n/a", "n/a"]
+
+
 def test_a_run_that_lacks_a_quantity_has_no_score(tmp_path):
     whole, part = entry(tmp_path, "a", 1.0), entry(tmp_path, "b", 0.5)
     kept = {name: value for name, value in part.resolutions.items() if name != "time"}
-    board = ranked([Entry(run="b", data_version="d1", resolutions=kept), whole], [])
+    board = ranked([dataclasses.replace(part, resolutions=kept), whole], [])
     assert [found.run for found in board.entries] == ["a", "b"]
     assert math.isnan(board.scores[1])
     assert board.records()[1]["score"] == "n/a"

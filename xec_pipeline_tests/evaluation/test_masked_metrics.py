@@ -130,6 +130,21 @@ def test_per_face(toy):
         assert record["npho_bias_error"] > 0
 
 
+def test_only_predicted_times_are_counted_as_valid(toy):
+    counts, times = count_sample(toy, "photons"), time_sample(toy, "photons")
+    assert times is not None
+    known = {
+        record["face"]: record["n_valid_time"] for record in face_metrics(counts, times, MODEL)
+    }
+    predicted = times.predictions[MODEL].copy()
+    predicted[np.flatnonzero(times.face_id == 0)[:7]] = np.nan
+    partial = dataclasses.replace(times, predictions={MODEL: predicted})
+    found = {
+        record["face"]: record["n_valid_time"] for record in face_metrics(counts, partial, MODEL)
+    }
+    assert found == known | {"inner": known["inner"] - 7}
+
+
 def test_without_times_and_means_nothing_is_said_of_them(as_table):
     table = as_table(masked_rows(10, 30, with_mean=False, baselines=()))
     counts = count_sample(table, "photons")

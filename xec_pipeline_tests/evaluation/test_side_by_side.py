@@ -2,7 +2,7 @@ import pytest
 
 from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.side_by_side import SideBySide, compare_runs
-from xec_pipeline.evaluation.tables import TASK_QUANTITIES, write_prediction_csvs
+from xec_pipeline.evaluation.tables import TASK_QUANTITIES, contract_columns, write_prediction_csvs
 from xec_pipeline_tests.evaluation.synthetic import prediction_table
 
 
@@ -48,3 +48,16 @@ def test_other_events_cannot_be_compared(folders):
     write_prediction_csvs(prediction_table(300), folders / "few", "few")
     with pytest.raises(DataError, match="are of different events"):
         compare(folders, "base", "few")
+    # Another set of toy events has the same numbers of runs and events.
+    write_prediction_csvs(prediction_table(800, seed=2), folders / "other", "other")
+    with pytest.raises(DataError, match="are of different events"):
+        compare(folders, "base", "other")
+
+
+def test_tables_without_numbers_of_events_are_compared_by_their_truth(folders):
+    table = prediction_table(800, energy_mev=52.83)
+    for name in ("one", "two"):
+        (folders / name).mkdir()
+        path = folders / name / f"predictions_angle_{name}.csv"
+        table[list(contract_columns("angle"))].to_csv(path, index=False)
+    assert all(line.error == 0 for line in compare(folders, "one", "two").differences)

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 
 from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.data.shards import open_shards
+from xec_pipeline.evaluation.metadata import read_meta
 from xec_pipeline.training.checkpoint import load_checkpoint
 from xec_pipeline.workers import baselines, displays, evaluate, figures
 from xec_pipeline.workers.pipes import Report
@@ -100,13 +102,19 @@ def test_second_evaluation_writes_the_same_bytes(run_dir, run_file, tmp_path):
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / written[0]), first, rtol=1e-5)
 
 
-def test_raw_weights_differ_from_the_averaged_ones(run_dir, run_file, tmp_path):
+def test_raw_weights_differ_and_earlier_tables_keep_their_origin(
+    run_dir, run_file, tmp_path, caplog
+):
+    for name in ("predictions_uvwFI_tiny.csv", "predictions_meta_tiny.json"):
+        shutil.copy(run_dir / name, tmp_path)
     arguments = ["--config", str(run_file), "--output_dir", str(tmp_path), "--weights", "raw"]
-    assert evaluate.main(arguments) == 0
+    assert evaluate.main([*arguments, "--tasks", "energy"]) == 0
     raw = pd.read_csv(tmp_path / "predictions_energy_tiny.csv")
     averaged = pd.read_csv(run_dir / "predictions_energy_tiny.csv")
     assert not np.allclose(raw["pred_energy"], averaged["pred_energy"])
-    assert json.loads((tmp_path / "predictions_meta_tiny.json").read_text())["weights"] == "raw"
+    assert read_meta(tmp_path, "tiny", task="energy").weights == "raw"
+    assert read_meta(tmp_path, "tiny", task="uvwFI").weights == "ema"
+    assert f"{tmp_path / 'predictions_uvwFI_tiny.csv'}: not predicted now" in caplog.text
 
 
 def test_user_errors_are_one_line(run_file, capsys, tmp_path):

@@ -16,7 +16,7 @@ from xec_pipeline.evaluation.display.page import DisplayPage, write_display
 from xec_pipeline.evaluation.display.regressed import crosses, task_lines, true_values
 from xec_pipeline.evaluation.display.sources import ShardSource, Wanted, read_event
 from xec_pipeline.evaluation.display.worst import SCORE_TEXT, Scored, score_events, worst
-from xec_pipeline.evaluation.metadata import PredictionMeta, read_meta, write_json
+from xec_pipeline.evaluation.metadata import PredictionMeta, earlier_tables, read_meta, write_json
 from xec_pipeline.evaluation.tables import KEYS, read_prediction_csvs
 
 N_WORST: Final = 5
@@ -63,6 +63,9 @@ def write_worst_events(
         If predictions are missing, or were made from another sample than `shards`.
     """
     tables, meta = read_prediction_csvs(run_dir, run_name), read_meta(run_dir, run_name)
+    # Equal numbers of runs and events in tables of another sample are other events.
+    for task in earlier_tables(run_dir, run_name):
+        tables.pop(task, None)
     _require_same_sample(meta, shards, Path(run_dir))
     scored = score_events(tables)
     source = ShardSource(shards)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from matplotlib.axes import Axes
 
-from xec_pipeline.evaluation.comparison import MODEL
+from xec_pipeline.evaluation.compared_tables import MODEL
 from xec_pipeline.evaluation.efficiency import DEPTH_EDGES_CM, HALF_WIDTH, RMS, EfficiencyRow
 from xec_pipeline.evaluation.efficiency_table import EfficiencyTable
 from xec_pipeline.evaluation.plots.pages import Page, note_page

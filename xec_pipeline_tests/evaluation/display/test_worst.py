@@ -136,6 +136,22 @@ def shard_predictions(shards, folder, **changes):
     return table
 
 
+def test_tables_of_an_earlier_sample_play_no_part(tiny_shards, tmp_path, monkeypatch):
+    table = shard_predictions(tiny_shards, tmp_path)
+    noise = np.random.default_rng(1).standard_normal(len(table))
+    earlier = table.assign(pred_energy=table["true_energy"] + noise + 1e3 * (table.index == 3))
+    write_prediction_csvs(earlier, tmp_path, "r", tasks=["energy"])
+    meta = PredictionMeta(run_name="r", data_version=tiny_shards.data_version)
+    write_meta(meta, tmp_path, earlier={"energy": PredictionMeta(run_name="r", sample="old")})
+    monkeypatch.setattr(
+        "xec_pipeline.evaluation.display.worst_pages.write_display",
+        lambda _pages, path, _title: path.parent.mkdir(parents=True, exist_ok=True),
+    )
+    (path,) = write_worst_events(tmp_path, "r", tiny_shards, n_worst=1, time_from_photons=100)
+    event = json.loads(path.with_suffix(".json").read_text())["event"]
+    assert event["event"] == table["event"][30]
+
+
 def test_displays_have_the_names_and_titles_of_the_contract(tiny_shards, tmp_path):
     table = shard_predictions(tiny_shards, tmp_path)
     stale = tmp_path / "worst_events" / "worst_05_r.pdf"
