@@ -105,7 +105,7 @@ def fit_energy_resolution(profile: Profile) -> EnergyFit:
     is_used = profile.is_drawn & (profile.error > 0) & (profile.value > 0) & (profile.x > 0)
     energy, width, error = profile.x[is_used], profile.value[is_used], profile.error[is_used]
     if len(energy) < MIN_POINTS:
-        return EnergyFit(note=f"{len(energy)} energy points, {MIN_POINTS} are needed")
+        return EnergyFit(note=f"{len(energy)} of {MIN_POINTS} points needed")
     design = np.stack([1 / energy, np.ones_like(energy), 1 / energy**2], axis=1)
     squares, weight = np.zeros(_N_PARAMETERS), 1 / (2 * width * error)
     for _ in range(_N_REWEIGHTINGS):

@@ -44,10 +44,10 @@ def predicted_row(run_dir: Path, event: DisplayEvent) -> dict[str, Any]:
         values = {str(name): value for name, value in table.iloc[row].items()}
         difference = _difference(values, event)
         if difference:
-            sample = read_meta(run_dir, run_name).sample or "a sample that is not stated"
+            sample = read_meta(run_dir, run_name, task=task).sample
             raise DataError(
                 f"{run_dir}: predictions of {task} are of other events: {difference}; they were "
-                f"made from {sample}"
+                f"made from {sample or 'a sample that is not stated'}"
             )
         found |= values
     return found
