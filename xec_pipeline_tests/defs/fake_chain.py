@@ -88,7 +88,8 @@ def main() -> None:
         demo.observe(instance)
         items = demo.wanted_partitions(runs)
         wanted = items if "look" not in sys.argv else []
-        ask = demo.ask if "as_users_do" in sys.argv else partial(quick_ask, instance, items)
+        as_users_do = "as_users_do" in sys.argv
+        ask = demo.ask_with(instance) if as_users_do else partial(quick_ask, instance, items)
         demo.bring_up_to_date(wanted, ask, fake_make(instance, made), instance)
         found = named(ask())
     sys.stdout.write(f"\n{json.dumps({'made': made, 'status': found})}\n")

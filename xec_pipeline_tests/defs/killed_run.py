@@ -42,14 +42,14 @@ def main(name: str, *datasets: str) -> None:
             )
         )
         records = instance.fetch_observations(keys.WEIGHTS, limit=1000, ascending=True).records
-    epochs = [
-        record.event_log_entry.asset_observation.metadata["epoch"].value for record in records
-    ]
+    observations = [record.event_log_entry.asset_observation for record in records]
     told = {
-        "epochs": epochs,
+        "epochs": [seen.metadata["epoch"].value for seen in observations if seen is not None],
         "begun_again": sum(event.is_step_up_for_retry for event in result.all_events),
         "made": [
-            event.asset_key.to_user_string() for event in result.get_asset_materialization_events()
+            event.asset_key.to_user_string()
+            for event in result.get_asset_materialization_events()
+            if event.asset_key is not None
         ],
     }
     sys.stdout.write(f"\n{json.dumps(told)}\n")

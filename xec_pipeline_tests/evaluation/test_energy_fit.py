@@ -97,4 +97,4 @@ def test_too_few_points_give_a_note(n_points):
     )
     fit = fit_energy_resolution(empty)
     assert not fit.is_valid
-    assert f"{n_points} energy points" in fit.label()
+    assert f"{n_points} of 4 points" in fit.label()
