@@ -63,6 +63,18 @@ class GoingOn(NamedTuple):
         return run.checkpoint.reset_epoch and not self.is_own
 
 
+class Recorded(NamedTuple):
+    """What Dagster knows of the weights that it asks for.
+
+    Attributes
+    ----------
+    data_version
+        Version that it recorded last; None if they were never made.
+    """
+
+    data_version: str | None = None
+
+
 def choose_encoder(
     run: TrainedRun, kind: str, pretrained: Path | None = None
 ) -> PretrainedEncoder | None:
@@ -101,6 +113,7 @@ def choose_start(
     encoder: PretrainedEncoder | None = None,
     auto_resume: bool = False,
     overwrite: bool = False,
+    recorded: Recorded | None = None,
 ) -> GoingOn | None:
     """Return the checkpoint to go on from, or None to begin afresh.
 
@@ -117,10 +130,12 @@ def choose_start(
         Pre-trained encoder from `choose_encoder`, with which to begin afresh.
     auto_resume
         Go on from the run's own last checkpoint if it has the same configuration and data. A
-        complete training is taken as it is; with `overwrite` it is begun again, unless it came to
-        no good end after its last epoch.
+        complete training is taken as it is; with `overwrite` it is begun again, unless nobody has
+        been told of its end.
     overwrite
         Begin afresh, or from another folder's checkpoint, although the folder holds checkpoints.
+    recorded
+        What Dagster knows of the weights; None if they are trained by hand.
 
     Raises
     ------
@@ -138,8 +153,8 @@ def choose_start(
     reason = f"{run.run_dir} holds checkpoints of an earlier training"
     if holds_checkpoints and auto_resume:
         own, reason = _own(run, kind, data, encoder)
-        is_done = (run.run_dir / finished_file(kind)).exists()
-        if own is not None and not (overwrite and is_done and _is_complete(own, run)):
+        is_done = own is not None and _is_complete(own, run) and _is_told(run, kind, recorded)
+        if own is not None and not (overwrite and is_done):
             return GoingOn(own, last, is_own=True)
     is_free = overwrite or not holds_checkpoints
     if asked is not None and (is_free or is_within(asked, run.run_dir)):
@@ -270,6 +285,17 @@ def _own(
     if not came_along and begun_with != (encoder.digest if encoder is not None else None):
         return None, f"{path} began with another encoder"
     return checkpoint, ""
+
+
+def _is_told(run: TrainedRun, kind: str, recorded: Recorded | None) -> bool:
+    """Return whether the end of a training has been heard of, by Dagster where that asked for it.
+
+    A worker marks the end when it has reported; what fails afterwards keeps Dagster from recording.
+    """
+    path = run.run_dir / finished_file(kind)
+    if not path.is_file():
+        return False
+    return recorded is None or path.read_text().strip() == recorded.data_version
 
 
 def _is_complete(checkpoint: Checkpoint, run: TrainedRun) -> bool:

@@ -40,7 +40,7 @@ from xec_pipeline.workers.training import (
     reporter_for,
     without_learning,
 )
-from xec_pipeline.workers.upstream import recorded_path, require_recorded
+from xec_pipeline.workers.upstream import recorded_path, recorded_weights, require_recorded
 
 _BEST: Final = checkpoint_file("regressor", "best")
 
@@ -105,6 +105,7 @@ def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) ->
         encoder=encoder,
         auto_resume=start.auto_resume,
         overwrite=start.overwrite,
+        recorded=recorded_weights(report.extras),
     )
     require_recorded(report.extras, found)
     # A training that goes on has an encoder already, and its checkpoint knows where from.

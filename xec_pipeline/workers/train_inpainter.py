@@ -43,7 +43,7 @@ from xec_pipeline.workers.training import (
     reporter_for,
     without_learning,
 )
-from xec_pipeline.workers.upstream import recorded_path, require_recorded
+from xec_pipeline.workers.upstream import recorded_path, recorded_weights, require_recorded
 
 _KIND: Final = "inpainter"
 _BEST: Final = checkpoint_file(_KIND, "best")
@@ -96,7 +96,14 @@ def train(
     shards = open_datasets(run, dist)
     encoder = _encoder(run, report)
     found = begin(
-        run, _KIND, shards, dist, encoder=encoder, auto_resume=auto_resume, overwrite=overwrite
+        run,
+        _KIND,
+        shards,
+        dist,
+        encoder=encoder,
+        auto_resume=auto_resume,
+        overwrite=overwrite,
+        recorded=recorded_weights(report.extras),
     )
     require_recorded(report.extras, found)
     _check_start(run, found, encoder)

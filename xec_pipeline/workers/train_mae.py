@@ -84,7 +84,15 @@ def train(
     """Train `run` on the ranks of `dist` and report what was made; return the exit status."""
     shards = open_datasets(run, dist)
     choose_encoder(run, "mae")  # refuses what cannot start a masked autoencoder
-    found = begin(run, "mae", shards, dist, auto_resume=auto_resume, overwrite=overwrite)
+    found = begin(
+        run,
+        "mae",
+        shards,
+        dist,
+        auto_resume=auto_resume,
+        overwrite=overwrite,
+        recorded=recorded_weights(report.extras),
+    )
     stage = MaeStage(run, dist, *shards)
     files = MaeFiles(run, stage)
     tracker = open_tracker_for(run, "mae", dist, found)

@@ -20,7 +20,13 @@ from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.loop import FitResult, Trainer
 from xec_pipeline.training.record import RecordingTracker, read_epochs
 from xec_pipeline.training.reporting import Pace, Reporter, SilentReporter, TerminalReporter
-from xec_pipeline.training.start import GoingOn, choose_start, clear_run, files_of_training
+from xec_pipeline.training.start import (
+    GoingOn,
+    Recorded,
+    choose_start,
+    clear_run,
+    files_of_training,
+)
 from xec_pipeline.training.state import is_within
 from xec_pipeline.training.tracking import Tracker, open_tracker, refer_to
 from xec_pipeline.training.transfer import PretrainedEncoder
@@ -120,6 +126,7 @@ def begin(
     encoder: PretrainedEncoder | None = None,
     auto_resume: bool = False,
     overwrite: bool = False,
+    recorded: Recorded | None = None,
 ) -> Found:
     """Return the checkpoint to go on from; see `choose_start` for what is raised."""
     train, val = shards
@@ -130,6 +137,7 @@ def begin(
         encoder=encoder,
         auto_resume=auto_resume,
         overwrite=overwrite,
+        recorded=recorded,
     )
     dist.barrier()  # all ranks have looked before one of them removes anything
     return found

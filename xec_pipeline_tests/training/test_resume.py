@@ -21,7 +21,7 @@ from xec_pipeline.training.guard import StopSignal
 from xec_pipeline.training.loop import Trainer
 from xec_pipeline.training.reporting import SilentReporter
 from xec_pipeline.training.stages.regressor import RegressorStage
-from xec_pipeline.training.start import choose_start, clear_run
+from xec_pipeline.training.start import Recorded, choose_start, clear_run
 from xec_pipeline.training.state import TrainState
 from xec_pipeline.training.system_metrics import EpochClock, throughput_metrics
 from xec_pipeline_tests.training.linear_stage import LinearStage
@@ -302,6 +302,19 @@ class TestStart:
         (run.run_dir / finished_file("regressor")).touch()
         assert choose_start(run, "regressor", DATA, auto_resume=True) is not None
         assert choose_start(run, "regressor", DATA, auto_resume=True, overwrite=True) is None
+
+    def test_an_end_that_dagster_did_not_record_is_not_thrown_away(self, tmp_path: Path):
+        run = self.saved(tmp_path, epoch=3)
+        (run.run_dir / finished_file("regressor")).write_text("v2\n")
+
+        def begins_again(version: str | None) -> bool:
+            recorded = Recorded(data_version=version)
+            options = {"auto_resume": True, "overwrite": True, "recorded": recorded}
+            return choose_start(run, "regressor", DATA, **options) is None
+
+        assert begins_again("v2"), "what is asked for once more is made once more"
+        assert not begins_again("v1")
+        assert not begins_again(None)
 
     def test_nothing_left_to_train_is_an_error_if_asked_for(self, tmp_path: Path):
         self.saved(tmp_path, epoch=3)
