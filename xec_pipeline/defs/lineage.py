@@ -132,8 +132,8 @@ def recorded_asset(context: dg.AssetExecutionContext) -> dict[str, Any]:
     Returns
     -------
     dict
-        `key` and `partition` as text, `data_version` as it was recorded last; None for what is not
-        there.
+        `key` and `partition` as text, `code_version`, and `data_version` as it was recorded last;
+        None for what is not there.
     """
     key = context.asset_key
     partition = context.partition_key if context.has_partition_key else None
@@ -143,7 +143,12 @@ def recorded_asset(context: dg.AssetExecutionContext) -> dict[str, Any]:
         found = latest_of(context.instance, key, partition)
         made = found[0] if found else None
     version = ((made.tags if made else None) or {}).get(keys.VERSION_TAG)
-    return {"key": key.to_user_string(), "partition": partition, "data_version": version}
+    return {
+        "key": key.to_user_string(),
+        "partition": partition,
+        "code_version": context.assets_def.specs_by_key[key].code_version,
+        "data_version": version,
+    }
 
 
 def latest_of(

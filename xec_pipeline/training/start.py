@@ -70,9 +70,12 @@ class Recorded(NamedTuple):
     ----------
     data_version
         Version that it recorded last; None if they were never made.
+    code_version
+        Version of the code that makes them.
     """
 
     data_version: str | None = None
+    code_version: str | None = None
 
 
 def choose_encoder(
@@ -129,9 +132,9 @@ def choose_start(
     encoder
         Pre-trained encoder from `choose_encoder`, with which to begin afresh.
     auto_resume
-        Go on from the run's own last checkpoint if it has the same configuration and data. A
-        complete training is taken as it is; with `overwrite` it is begun again, unless nobody has
-        been told of its end.
+        Go on from the run's own last checkpoint if it has the same configuration and data, and for
+        Dagster the same code. A complete training is taken as it is; with `overwrite` it is begun
+        again, unless nobody has been told of its end.
     overwrite
         Begin afresh, or from another folder's checkpoint, although the folder holds checkpoints.
     recorded
@@ -152,7 +155,7 @@ def choose_start(
     holds_checkpoints = bool(existing_checkpoints(run.run_dir, kind))
     reason = f"{run.run_dir} holds checkpoints of an earlier training"
     if holds_checkpoints and auto_resume:
-        own, reason = _own(run, kind, data, encoder)
+        own, reason = _own(run, kind, data, encoder, recorded)
         is_done = own is not None and _is_complete(own, run) and _is_told(run, kind, recorded)
         if own is not None and not (overwrite and is_done):
             return GoingOn(own, last, is_own=True)
@@ -267,7 +270,11 @@ def _asked_for(run: TrainedRun, kind: str, path: Path) -> GoingOn:
 
 
 def _own(
-    run: TrainedRun, kind: str, data: Mapping[str, str], encoder: PretrainedEncoder | None
+    run: TrainedRun,
+    kind: str,
+    data: Mapping[str, str],
+    encoder: PretrainedEncoder | None,
+    recorded: Recorded | None,
 ) -> tuple[Checkpoint | None, str]:
     """Return the run's last checkpoint if it is its own, else why not."""
     path = run.run_dir / checkpoint_file(kind, "last")
@@ -275,15 +282,22 @@ def _own(
         checkpoint = load_checkpoint(path, kind)
     except CheckpointError as error:
         return None, str(error)
-    if checkpoint.config_digest != run.digest():
-        return None, f"{path} was made with another configuration"
-    if dict(checkpoint.data) != dict(data):
-        return None, f"{path} was made with other events"
     begun_with = (checkpoint.encoder_source or {}).get("tensor_digest")
     # With a checkpoint to go on from, the encoder came with that.
     came_along = encoder is None and run.checkpoint.resume_from is not None
-    if not came_along and begun_with != (encoder.digest if encoder is not None else None):
-        return None, f"{path} began with another encoder"
+    digest = encoder.digest if encoder is not None else None
+    differences = {
+        "was made with another configuration": checkpoint.config_digest != run.digest(),
+        "was made with other events": dict(checkpoint.data) != dict(data),
+        # Dagster would take what is left of an earlier code for weights of the present one.
+        "was made with other code": (
+            recorded is not None and checkpoint.code_version != recorded.code_version
+        ),
+        "began with another encoder": not came_along and begun_with != digest,
+    }
+    for difference, is_there in differences.items():
+        if is_there:
+            return None, f"{path} {difference}"
     return checkpoint, ""
 
 

@@ -97,6 +97,7 @@ def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) ->
     pretrained = recorded_path(report.extras) or run.encoder_path
     encoder = choose_encoder(run, "regressor", pretrained)
     require_recorded(report.extras, encoder)
+    recorded = recorded_weights(report.extras)
     found = begin(
         run,
         "regressor",
@@ -105,7 +106,7 @@ def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) ->
         encoder=encoder,
         auto_resume=start.auto_resume,
         overwrite=start.overwrite,
-        recorded=recorded_weights(report.extras),
+        recorded=recorded,
     )
     require_recorded(report.extras, found)
     # A training that goes on has an encoder already, and its checkpoint knows where from.
@@ -126,7 +127,7 @@ def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) ->
                 run, stage, table, epoch=epoch, suffix=f"_ep{epoch}"
             ),
         )
-        result = fit(trainer, run, "regressor", dist, found, reporter)
+        result = fit(trainer, run, "regressor", dist, found, reporter, recorded)
         if result.was_stopped:
             close_as("KILLED")
             report.log(f"stopped in epoch {result.epoch + 1}; --auto_resume goes on from there")

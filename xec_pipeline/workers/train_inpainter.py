@@ -95,6 +95,7 @@ def train(
     """Train `run` on the ranks of `dist` and report what was made; return the exit status."""
     shards = open_datasets(run, dist)
     encoder = _encoder(run, report)
+    recorded = recorded_weights(report.extras)
     found = begin(
         run,
         _KIND,
@@ -103,7 +104,7 @@ def train(
         encoder=encoder,
         auto_resume=auto_resume,
         overwrite=overwrite,
-        recorded=recorded_weights(report.extras),
+        recorded=recorded,
     )
     require_recorded(report.extras, found)
     _check_start(run, found, encoder)
@@ -123,7 +124,7 @@ def train(
             stop=stop,
             on_epoch=files.after_epoch,
         )
-        result = fit(trainer, run, _KIND, dist, found, reporter)
+        result = fit(trainer, run, _KIND, dist, found, reporter, recorded)
         if result.was_stopped:
             close_as("KILLED")
             report.log(f"stopped in epoch {result.epoch + 1}; --auto_resume goes on from there")

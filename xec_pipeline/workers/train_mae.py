@@ -38,6 +38,7 @@ from xec_pipeline.workers.training import (
     reporter_for,
     without_learning,
 )
+from xec_pipeline.workers.upstream import recorded_weights
 
 _BEST: Final = checkpoint_file("mae", "best")
 _EPOCH_NUMBERS: Final = (
@@ -84,6 +85,7 @@ def train(
     """Train `run` on the ranks of `dist` and report what was made; return the exit status."""
     shards = open_datasets(run, dist)
     choose_encoder(run, "mae")  # refuses what cannot start a masked autoencoder
+    recorded = recorded_weights(report.extras)
     found = begin(
         run,
         "mae",
@@ -91,7 +93,7 @@ def train(
         dist,
         auto_resume=auto_resume,
         overwrite=overwrite,
-        recorded=recorded_weights(report.extras),
+        recorded=recorded,
     )
     stage = MaeStage(run, dist, *shards)
     files = MaeFiles(run, stage)
@@ -108,7 +110,7 @@ def train(
             stop=stop,
             on_epoch=files.after_epoch,
         )
-        result = fit(trainer, run, "mae", dist, found, reporter)
+        result = fit(trainer, run, "mae", dist, found, reporter, recorded)
         if result.was_stopped:
             close_as("KILLED")
             report.log(f"stopped in epoch {result.epoch + 1}; --auto_resume goes on from there")

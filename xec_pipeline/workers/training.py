@@ -144,7 +144,13 @@ def begin(
 
 
 def fit(
-    trainer: Trainer, run: AnyRun, kind: str, dist: DistContext, found: Found, reporter: Reporter
+    trainer: Trainer,
+    run: AnyRun,
+    kind: str,
+    dist: DistContext,
+    found: Found,
+    reporter: Reporter,
+    recorded: Recorded | None = None,
 ) -> FitResult:
     """Train, going on from `found` if there is something.
 
@@ -155,6 +161,7 @@ def fit(
         trainer.resume(found.checkpoint, found.path, is_own=found.is_own)
         done = trainer.state.progress
         reporter.log(f"going on from {found.path} after {done.epoch} epochs, {done.step} steps")
+    trainer.state.code_version = None if recorded is None else recorded.code_version
     if dist.is_main:
         (run.run_dir / finished_file(kind)).unlink(missing_ok=True)
         if _leaves_nothing_of_before(run, found):

@@ -23,7 +23,7 @@ def recorded_path(extras: Mapping[str, Any]) -> Path | None:
 def recorded_weights(extras: Mapping[str, Any]) -> Recorded | None:
     """Return what Dagster knows of the weights that are to be trained; None by hand."""
     asset = extras.get("asset")
-    return None if asset is None else Recorded(data_version=asset["data_version"])
+    return None if asset is None else Recorded(asset["data_version"], asset["code_version"])
 
 
 def require_recorded(

@@ -51,7 +51,7 @@ def test_a_step_knows_what_was_recorded_of_its_asset_before(instance):
     told = []
 
     def asset(name: str, partitions: dg.PartitionsDefinition | None) -> dg.AssetsDefinition:
-        @dg.asset(key=["made", name], partitions_def=partitions)
+        @dg.asset(key=["made", name], partitions_def=partitions, code_version=f"code of {name}")
         def made(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
             told.append(recorded_asset(context))
             return dg.MaterializeResult(data_version=dg.DataVersion(f"{name}{len(told)}"))
@@ -71,6 +71,7 @@ def test_a_step_knows_what_was_recorded_of_its_asset_before(instance):
         ("made/only", None, None),
         ("made/only", None, "only4"),
     ]
+    assert {asset["code_version"] for asset in told} == {"code of each", "code of only"}
 
 
 def test_mapping_is_that_of_the_registry():

@@ -21,7 +21,7 @@ from xec_pipeline.training.guard import StopSignal
 from xec_pipeline.training.loop import Trainer
 from xec_pipeline.training.reporting import SilentReporter
 from xec_pipeline.training.stages.regressor import RegressorStage
-from xec_pipeline.training.start import Recorded, choose_start, clear_run
+from xec_pipeline.training.start import GoingOn, Recorded, choose_start, clear_run
 from xec_pipeline.training.state import TrainState
 from xec_pipeline.training.system_metrics import EpochClock, throughput_metrics
 from xec_pipeline_tests.training.linear_stage import LinearStage
@@ -293,6 +293,19 @@ class TestStart:
         run = self.saved(tmp_path)
         with pytest.raises(OutputError, match="other events"):
             choose_start(run, "regressor", {"train": "x", "val": "v"}, auto_resume=True)
+
+    def test_dagster_goes_on_with_the_same_code_only(self, tmp_path: Path):
+        run = self.saved(tmp_path, code_version="before")
+
+        def start(recorded: Recorded | None, *, overwrite: bool = False) -> GoingOn | None:
+            options = {"auto_resume": True, "overwrite": overwrite, "recorded": recorded}
+            return choose_start(run, "regressor", DATA, **options)
+
+        assert start(Recorded(code_version="before")) is not None
+        assert start(None) is not None, "by hand nobody takes it for the present code"
+        with pytest.raises(OutputError, match=r"checkpoint_last\.pth was made with other code"):
+            start(Recorded(code_version="now"))
+        assert start(Recorded(code_version="now"), overwrite=True) is None
 
     def test_a_complete_training_is_begun_again_only_with_overwrite(self, tmp_path: Path):
         run = self.saved(tmp_path, epoch=3)

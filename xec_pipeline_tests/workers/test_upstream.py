@@ -41,7 +41,8 @@ def test_by_hand_nothing_is_recorded(encoder):
 def test_a_worker_is_told_what_was_recorded_of_its_asset():
     assert recorded_weights({}) is None
     asset = {"key": "regressor/weights", "partition": "demo", "data_version": "v1"}
-    assert recorded_weights({"asset": asset}) == Recorded(data_version="v1")
+    told = recorded_weights({"asset": {**asset, "code_version": "c1"}})
+    assert told == Recorded(data_version="v1", code_version="c1")
 
 
 def test_another_encoder_is_refused(encoder, tmp_path):
