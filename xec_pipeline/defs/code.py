@@ -9,6 +9,7 @@ from xec_pipeline.code_versions import PACKAGE_DIR, code_version_of
 # What talks to the user, or only carries names and paths, changes no content.
 _NO_CONTENT: Final = (
     "xec_pipeline.cli",
+    "xec_pipeline.code_versions",
     "xec_pipeline.config.cron",
     "xec_pipeline.config.flags",
     "xec_pipeline.config.registry",

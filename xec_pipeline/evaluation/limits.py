@@ -119,7 +119,7 @@ def _plan(files: Sequence[Path], n_events: int | None) -> Iterator[_Task]:
         digest = content_hash(path)
         known = read_limit_file(path, digest)
         if known is None and limits_path(path).exists():
-            _log.info("%s: of other events or an earlier version, made anew", limits_path(path))
+            _log.info("%s: of other events or by other code, made anew", limits_path(path))
         yield _Task(toy=toy, digest=digest, n_wanted=n_wanted, known=known)
 
 

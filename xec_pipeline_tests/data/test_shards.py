@@ -7,7 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
+from xec_pipeline.code_versions import modules_reached
 from xec_pipeline.config.data import DataConfig
+from xec_pipeline.data import shard_format
 from xec_pipeline.data.root_io import write_tree
 from xec_pipeline.data.shard_format import ArrayWriter
 from xec_pipeline.data.shards import (
@@ -132,6 +134,24 @@ def test_changed_added_and_removed_files(sources, tmp_path, event_factory):
     assert len(after) == 2
     assert second.n_events == 10
     assert second.data_version != first.data_version
+
+
+def test_other_code_converts_again(sources, tmp_path, monkeypatch):
+    out_dir = tmp_path / "shards"
+    first = build(sources, out_dir)
+    before = made_at(out_dir)
+    monkeypatch.setattr(shard_format, "converting_code", lambda: "another")
+    second = build(sources, out_dir)
+    assert not before.keys() & made_at(out_dir).keys()
+    assert second.settings.code_version == "another"
+    assert second.data_version == first.data_version, "the content is the same"
+
+
+def test_a_version_of_the_code_belongs_to_what_converts():
+    reached = modules_reached(shard_format._CONVERTING, without=shard_format._NOT_CONVERTING)
+    assert {"xec_pipeline.data.codec", "xec_pipeline.data.root_io"} < set(reached)
+    asset = modules_reached("xec_pipeline.workers.shards")
+    assert set(reached) < set(asset), "what is converted again is stale for Dagster too"
 
 
 def test_version_depends_on_content_only(sources, tmp_path):
