@@ -5,8 +5,8 @@
     parts/<name>-<hash>/sensors.npy   (n, 2, 4760) float16: signed root of the photons, time [ns]
     parts/<name>-<hash>/<column>.npy  (n,) or (n, k): run, event, truth, conventional reconstruction
 
-The hash in a part's name is that of the source's content, the options that change the result, and the
-code that converts, so a part is current if it exists.
+The hash in a part's name is that of the source's content, the options that change the result, and
+the code that converts, so a part is current if it exists.
 """
 
 import contextlib

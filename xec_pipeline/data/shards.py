@@ -38,7 +38,14 @@ from xec_pipeline.data.shard_part import Advance, build_part
 from xec_pipeline.data.shard_set import ShardSet, open_shards
 from xec_pipeline.errors import CorruptFileError, DataError
 
-__all__ = ["ShardSet", "build_shards", "ensure_shards", "open_shards", "shard_dir_for"]
+__all__ = [
+    "ShardSet",
+    "build_shards",
+    "ensure_shards",
+    "open_built_shards",
+    "open_shards",
+    "shard_dir_for",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +95,46 @@ def ensure_shards(
     out_dir = shard_dir_for(config, path)
     build_shards(find_root_files(path), out_dir, config, jobs=jobs, progress=progress)
     return open_shards(out_dir)
+
+
+def open_built_shards(config: DataConfig, path: str) -> ShardSet:
+    """Return the shards of the events at `path` as they were built; build nothing.
+
+    Parameters
+    ----------
+    config
+        How to read, and where shards live.
+    path
+        As in `ensure_shards`.
+
+    Raises
+    ------
+    DataError
+        If they are missing, or were built from other files, with other options, or by other code.
+    """
+    if is_shard_dir(path):
+        return open_shards(path)
+    folder, settings = shard_dir_for(config, path), ShardSettings.of(config)
+    advice = f"materialize data/shards [{dataset_key(path)}]"
+    if not is_shard_dir(folder):
+        raise DataError(f"{folder}: no shards of {path} are here; {advice}")
+    shards = open_shards(folder)
+    built = shards.manifest.settings
+    different = [
+        f"{name} {getattr(built, name)!r} instead of {getattr(settings, name)!r}"
+        for name in ShardSettings.model_fields
+        if getattr(built, name) != getattr(settings, name)
+    ]
+    if different:
+        raise DataError(
+            f"{folder}: built with {', '.join(different)}; {advice}. Runs with other options need "
+            "a data.shard_dir of their own"
+        )
+    parts = shards.manifest.sources
+    sources = [_identify(file, parts, settings) for file in find_root_files(path)]
+    if [source.key for source in sources] != [_key_of(part.folder) for part in parts]:
+        raise DataError(f"{folder}: not of the ROOT files that are now in {path}; {advice}")
+    return shards
 
 
 def build_shards(
@@ -175,10 +222,14 @@ def _known_parts(parts_dir: Path) -> dict[str, PartRecord]:
     known: dict[str, PartRecord] = {}
     for path in sorted(parts_dir.glob(f"*/{PART_NAME}")):
         try:
-            known[path.parent.name.rpartition("-")[2]] = read_record(path, PartRecord)
+            known[_key_of(path.parent.name)] = read_record(path, PartRecord)
         except CorruptFileError as error:
             logger.warning("%s", error)
     return known
+
+
+def _key_of(folder: str) -> str:
+    return folder.rpartition("-")[2]
 
 
 def _identify(path: Path, known: Iterable[PartRecord], settings: ShardSettings) -> _Source:

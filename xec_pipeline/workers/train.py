@@ -93,7 +93,7 @@ def _work(args: argparse.Namespace, report: Report) -> int:
 
 def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) -> int:
     """Train `run` on the ranks of `dist` and report what was made; return the exit status."""
-    shards = open_datasets(run, dist)
+    shards = open_datasets(run, dist, report)
     pretrained = recorded_path(report.extras) or run.encoder_path
     encoder = choose_encoder(run, "regressor", pretrained)
     require_recorded(report.extras, encoder)

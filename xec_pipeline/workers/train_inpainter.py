@@ -93,7 +93,7 @@ def train(
     run: InpainterRun, dist: DistContext, report: Report, *, auto_resume: bool, overwrite: bool
 ) -> int:
     """Train `run` on the ranks of `dist` and report what was made; return the exit status."""
-    shards = open_datasets(run, dist)
+    shards = open_datasets(run, dist, report)
     encoder = _encoder(run, report)
     recorded = recorded_weights(report.extras)
     found = begin(

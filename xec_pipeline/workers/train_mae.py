@@ -83,7 +83,7 @@ def train(
     run: MaeRun, dist: DistContext, report: Report, *, auto_resume: bool, overwrite: bool
 ) -> int:
     """Train `run` on the ranks of `dist` and report what was made; return the exit status."""
-    shards = open_datasets(run, dist)
+    shards = open_datasets(run, dist, report)
     choose_encoder(run, "mae")  # refuses what cannot start a masked autoencoder
     recorded = recorded_weights(report.extras)
     found = begin(

@@ -13,7 +13,7 @@ from xec_pipeline.config.file_names import checkpoint_file, finished_file, train
 from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.run import RegressorRun
-from xec_pipeline.data.shards import ShardSet, ensure_shards
+from xec_pipeline.data.shards import ShardSet
 from xec_pipeline.errors import ConfigError
 from xec_pipeline.training.checkpoint import Checkpoint
 from xec_pipeline.training.distributed import DistContext
@@ -31,6 +31,7 @@ from xec_pipeline.training.state import is_within
 from xec_pipeline.training.tracking import Tracker, open_tracker, refer_to
 from xec_pipeline.training.transfer import PretrainedEncoder
 from xec_pipeline.workers.pipes import Report
+from xec_pipeline.workers.sample_shards import shards_of
 
 AnyRun: TypeAlias = RegressorRun | MaeRun | InpainterRun
 _SPEED: Final = "events_per_s"
@@ -95,8 +96,8 @@ class ReportReporter:
         self._report.log(text)
 
 
-def open_datasets(run: AnyRun, dist: DistContext) -> tuple[ShardSet, ShardSet]:
-    """Return training and validation shards; rank 0 builds them if need be, the others wait.
+def open_datasets(run: AnyRun, dist: DistContext, report: Report) -> tuple[ShardSet, ShardSet]:
+    """Return training and validation shards; rank 0 sees to them first, the others wait.
 
     Raises
     ------
@@ -109,7 +110,7 @@ def open_datasets(run: AnyRun, dist: DistContext) -> tuple[ShardSet, ShardSet]:
     if not dist.is_main:
         dist.barrier()
     opened = [
-        ensure_shards(run.data, path, progress=dist.is_main)
+        shards_of(report, run.data, path, progress=dist.is_main)
         for path in (run.data.train_path, run.data.val_path)
     ]
     if dist.is_main:
