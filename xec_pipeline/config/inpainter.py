@@ -141,13 +141,6 @@ class InpainterTrainingConfig(MaskedTrainingConfig):
     """Log the losses of each face for the training events too."""
 
 
-class InpainterCheckpointConfig(MaskedCheckpointConfig):
-    """Checkpoints and artifacts of the run, in `save_dir/<run_name>/`."""
-
-    max_predicted_events: int | None = Field(default=1000, ge=1)
-    """Validation events in the prediction files; null for all."""
-
-
 class InpainterMlflowConfig(MlflowConfig):
     """Tracking."""
 
@@ -219,7 +212,7 @@ class InpainterRun(PretrainedRun, MaskedRun):
     """Network and masks."""
     training: InpainterTrainingConfig = InpainterTrainingConfig()
     """Optimization and loss."""
-    checkpoint: InpainterCheckpointConfig = InpainterCheckpointConfig()
+    checkpoint: MaskedCheckpointConfig = MaskedCheckpointConfig()
     """Files kept."""
     mlflow: InpainterMlflowConfig = InpainterMlflowConfig()
     """Tracking."""

@@ -36,6 +36,8 @@ DEFAULTS = {
     "training.ema_decay": None,
     "checkpoint.save_predictions": True,
     "checkpoint.root_save_interval": 10,
+    "checkpoint.save_interval": 10,
+    "checkpoint.max_predicted_events": 1000,
     "mlflow.experiment": "inpainting",
     "export.torchscript": "inpainter.pt",
     "export.onnx": "inpainter.onnx",
