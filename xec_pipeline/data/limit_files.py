@@ -28,6 +28,7 @@ _NOT_CALCULATING: Final = (
     "xec_pipeline.atomic",
     "xec_pipeline.code_versions",
     "xec_pipeline.errors",
+    "xec_pipeline.lifetime",
     "xec_pipeline.revision",
 )
 TREE: Final = "limits"

@@ -7,6 +7,7 @@ whose name carries the hash of the source's content and of the settings is curre
 import contextlib
 import logging
 import multiprocessing
+import os
 import queue
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,6 +38,7 @@ from xec_pipeline.data.shard_format import (
 from xec_pipeline.data.shard_part import Advance, build_part
 from xec_pipeline.data.shard_set import ShardSet, open_shards
 from xec_pipeline.errors import CorruptFileError, DataError
+from xec_pipeline.lifetime import start_in_pool
 
 __all__ = [
     "ShardSet",
@@ -315,7 +317,8 @@ def _build_in_processes(
     context = multiprocessing.get_context("spawn")
     finished: Any = context.Queue()
     n_workers = min(jobs, len(sources))
-    with ProcessPoolExecutor(n_workers, context, _start_worker, (finished,)) as pool:
+    started = (os.getpid(), _start_worker, finished)
+    with ProcessPoolExecutor(n_workers, context, start_in_pool, started) as pool:
         pending = {
             pool.submit(_build_in_worker, source, parts_dir, config): source.key
             for source in sources

@@ -23,7 +23,7 @@ _NO_CONTENT: Final = (
     "xec_pipeline.training.reporting",
     "xec_pipeline.training.system_metrics",
     "xec_pipeline.training.tracking",
-    "xec_pipeline.workers.lifetime",
+    "xec_pipeline.lifetime",
     "xec_pipeline.workers.pipes",
     "xec_pipeline.workers.table_metadata",
 )

@@ -24,7 +24,7 @@ from xec_pipeline.defs.resources.failures import (
 )
 from xec_pipeline.defs.resources.gpus import visible_gpus
 from xec_pipeline.defs.resources.processes import Descendants
-from xec_pipeline.workers.lifetime import PARENT_PID_ENV
+from xec_pipeline.lifetime import PARENT_PID_ENV
 from xec_pipeline.workers.pipes import ERROR_FILE_ENV, as_line
 
 Profile = Literal["train", "eval", "cpu"]
