@@ -298,8 +298,9 @@ class TestStart:
         run = self.saved(tmp_path, code_version="before")
 
         def start(recorded: Recorded | None, *, overwrite: bool = False) -> GoingOn | None:
-            options = {"auto_resume": True, "overwrite": overwrite, "recorded": recorded}
-            return choose_start(run, "regressor", DATA, **options)
+            return choose_start(
+                run, "regressor", DATA, auto_resume=True, overwrite=overwrite, recorded=recorded
+            )
 
         assert start(Recorded(code_version="before")) is not None
         assert start(None) is not None, "by hand nobody takes it for the present code"
@@ -322,8 +323,10 @@ class TestStart:
 
         def begins_again(version: str | None) -> bool:
             recorded = Recorded(data_version=version)
-            options = {"auto_resume": True, "overwrite": True, "recorded": recorded}
-            return choose_start(run, "regressor", DATA, **options) is None
+            found = choose_start(
+                run, "regressor", DATA, auto_resume=True, overwrite=True, recorded=recorded
+            )
+            return found is None
 
         assert begins_again("v2"), "what is asked for once more is made once more"
         assert not begins_again("v1")
