@@ -141,13 +141,6 @@ class InpainterTrainingConfig(MaskedTrainingConfig):
     """Log the losses of each face for the training events too."""
 
 
-class InpainterCheckpointConfig(MaskedCheckpointConfig):
-    """Checkpoints and artifacts of the run, in `save_dir/<run_name>/`."""
-
-    max_predicted_events: int | None = Field(default=1000, ge=1)
-    """Validation events in the prediction files; null for all."""
-
-
 class InpainterMlflowConfig(MlflowConfig):
     """Tracking."""
 
@@ -219,7 +212,7 @@ class InpainterRun(PretrainedRun, MaskedRun):
     """Network and masks."""
     training: InpainterTrainingConfig = InpainterTrainingConfig()
     """Optimization and loss."""
-    checkpoint: InpainterCheckpointConfig = InpainterCheckpointConfig()
+    checkpoint: MaskedCheckpointConfig = MaskedCheckpointConfig()
     """Files kept."""
     mlflow: InpainterMlflowConfig = InpainterMlflowConfig()
     """Tracking."""
@@ -248,15 +241,26 @@ class InpainterRun(PretrainedRun, MaskedRun):
     def measurement_digest(self) -> str:
         """Return a short hash of what decides measurements, but not the weights.
 
-        The file of dead sensors takes part with its content, if it is there.
+        A file of dead sensors, or a folder of them, takes part with its content, if it is there. A
+        database takes part by its name only; to ask it is not for a configuration.
         """
-        path = self.validation.dead_file
-        content = Path(path).read_bytes() if path and Path(path).is_file() else b""
+        source = self.validation.dead_file
         kept = self.model_dump(include={"validation": True, "data": {"test_path"}})
-        return short_hash(kept, content)
+        return short_hash(kept, _content(Path(source)) if source else b"")
 
     @property
     def encoder_path(self) -> Path | None:
         """File of the encoder to begin with: that of the run `mae`, or training.mae_checkpoint."""
         chosen = self.training.mae_checkpoint
         return super().encoder_path if chosen is None else Path(chosen)
+
+
+def _content(path: Path) -> bytes:
+    """Return the content of a file, or of the files in a folder with their names."""
+    if not path.is_dir():
+        return path.read_bytes() if path.is_file() else b""
+    files = sorted(file for file in path.iterdir() if file.is_file())
+    return b"".join(
+        b"%b\0%d\0%b" % (file.name.encode(), file.stat().st_size, file.read_bytes())
+        for file in files
+    )

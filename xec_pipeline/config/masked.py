@@ -126,6 +126,8 @@ class MaskedCheckpointConfig(CheckpointConfig):
     """Write predictions of validation events as ROOT files."""
     root_save_interval: int = Field(default=10, ge=1)
     """Epochs between these files."""
+    max_predicted_events: int | None = Field(default=1000, ge=1)
+    """Validation events in these files, from the first on; null for all."""
 
 
 class MaskedRun(Run):

@@ -37,7 +37,7 @@ class CheckpointConfig(Section):
     refresh_lr: bool = False
     """On resuming, run a new schedule over the remaining epochs."""
     reset_epoch: bool = False
-    """On resuming, take the weights only and start at epoch 1."""
+    """On resuming, take the weights only and start at epoch 1, in an MLflow run of its own."""
     new_mlflow_run: bool = False
     """On resuming, open a new MLflow run instead of continuing the old one."""
 

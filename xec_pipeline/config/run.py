@@ -71,9 +71,12 @@ class RegressorRun(PretrainedRun):
     def evaluation_digest(self) -> str:
         """Return a short hash of which events are looked at, and what is asked of them."""
         paths = (self.data.train_path, self.data.val_path, self.data.test_path)
+        cut = self.data.fiducial
         return short_hash(
             {
                 "samples": [dataset_key(path) if path else "" for path in paths],
+                # Baselines are calibrated on the training events inside it.
+                "fiducial": cut.model_dump() if cut.enabled else None,
                 "tasks": self.tasks.active,
                 "timing_reference": self.tasks.timing.reference,
                 "truth_time_unit": self.data.truth_time_unit,

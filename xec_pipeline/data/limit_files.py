@@ -5,6 +5,7 @@ event in the order of the events; `provenance` says which events. The branches a
 `schema.LIMIT_BRANCHES`. In memory limits are columns by these names, the energy in MeV.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from xec_pipeline.code_versions import code_version_of
 from xec_pipeline.data.root_files import LIMITS_SUFFIX
 from xec_pipeline.data.root_io import iterate_events, read_provenance_tree, write_tree
 from xec_pipeline.data.schema import LIMIT_BRANCHES
@@ -21,8 +23,14 @@ from xec_pipeline.versioning import content_hash
 
 LimitColumns = Mapping[str, NDArray[Any]]
 
-LIMITS_VERSION: Final = 1
-"""Raised when the same events get other limits."""
+_CALCULATING: Final = "xec_pipeline.evaluation.limits"
+_NOT_CALCULATING: Final = (
+    "xec_pipeline.atomic",
+    "xec_pipeline.code_versions",
+    "xec_pipeline.errors",
+    "xec_pipeline.lifetime",
+    "xec_pipeline.revision",
+)
 TREE: Final = "limits"
 _STEP: Final = 100_000
 _MEV: Final = {"lim_E": np.float32(MEV_PER_GEV)}
@@ -107,5 +115,11 @@ def joined(parts: Sequence[LimitColumns]) -> LimitColumns:
     return {name: np.concatenate([part[name] for part in parts]) for name in LIMIT_BRANCHES}
 
 
+@functools.cache
+def calculating_code() -> str:
+    """Return the version of the code that calculates limits."""
+    return code_version_of(_CALCULATING, without=_NOT_CALCULATING)
+
+
 def _identity(digest: str) -> dict[str, Any]:
-    return {"events_digest": digest, "limits_version": LIMITS_VERSION}
+    return {"events_digest": digest, "code_version": calculating_code()}

@@ -5,12 +5,13 @@
     parts/<name>-<hash>/sensors.npy   (n, 2, 4760) float16: signed root of the photons, time [ns]
     parts/<name>-<hash>/<column>.npy  (n,) or (n, k): run, event, truth, conventional reconstruction
 
-The hash in a part's name is that of the source's content and of the options that change the result,
-so a part is current if it exists.
+The hash in a part's name is that of the source's content, the options that change the result, and
+the code that converts, so a part is current if it exists.
 """
 
 import contextlib
 import errno
+import functools
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from xec_pipeline.atomic import replacing
+from xec_pipeline.code_versions import code_version_of
 from xec_pipeline.config.data import DataConfig
 from xec_pipeline.config.section import Section
 from xec_pipeline.detector.sensors import N_SENSORS
@@ -35,29 +37,47 @@ PART_NAME: Final = "part.json"
 SENSORS_NAME: Final = "sensors.npy"
 PARTS_FOLDER: Final = "parts"
 
+_CONVERTING: Final = "xec_pipeline.data.shard_part"
+_NOT_CONVERTING: Final = (
+    "xec_pipeline.atomic",
+    "xec_pipeline.code_versions",
+    "xec_pipeline.config",  # the options that matter are among the settings
+    "xec_pipeline.errors",
+    "xec_pipeline.revision",
+)
+
 Record = TypeVar("Record", bound=Section)
 
 _READ_BYTES: Final = 1 << 22
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
+@functools.cache
+def converting_code() -> str:
+    """Return the version of the code that converts ROOT files, and of the library that reads."""
+    return code_version_of(_CONVERTING, without=_NOT_CONVERTING, libraries=("uproot",))
+
+
 class ShardSettings(Section):
-    """The options that change what shards hold."""
+    """What changes the content of shards beside their sources: options and code."""
 
     shard_version: int = SHARD_VERSION
     tree_name: str
     npho_branch: str
     time_branch: str
     nonfinite: str
+    code_version: str = ""
+    """See `converting_code`; empty in older shards."""
 
     @classmethod
     def of(cls, config: DataConfig) -> "ShardSettings":
-        """Return the settings of a configuration."""
+        """Return the settings of a configuration, with the present code."""
         return cls(
             tree_name=config.tree_name,
             npho_branch=config.npho_branch,
             time_branch=config.time_branch,
             nonfinite=config.nonfinite,
+            code_version=converting_code(),
         )
 
 

@@ -7,6 +7,7 @@ whose name carries the hash of the source's content and of the settings is curre
 import contextlib
 import logging
 import multiprocessing
+import os
 import queue
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,8 +38,16 @@ from xec_pipeline.data.shard_format import (
 from xec_pipeline.data.shard_part import Advance, build_part
 from xec_pipeline.data.shard_set import ShardSet, open_shards
 from xec_pipeline.errors import CorruptFileError, DataError
+from xec_pipeline.lifetime import start_in_pool
 
-__all__ = ["ShardSet", "build_shards", "ensure_shards", "open_shards", "shard_dir_for"]
+__all__ = [
+    "ShardSet",
+    "build_shards",
+    "ensure_shards",
+    "open_built_shards",
+    "open_shards",
+    "shard_dir_for",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +97,46 @@ def ensure_shards(
     out_dir = shard_dir_for(config, path)
     build_shards(find_root_files(path), out_dir, config, jobs=jobs, progress=progress)
     return open_shards(out_dir)
+
+
+def open_built_shards(config: DataConfig, path: str) -> ShardSet:
+    """Return the shards of the events at `path` as they were built; build nothing.
+
+    Parameters
+    ----------
+    config
+        How to read, and where shards live.
+    path
+        As in `ensure_shards`.
+
+    Raises
+    ------
+    DataError
+        If they are missing, or were built from other files, with other options, or by other code.
+    """
+    if is_shard_dir(path):
+        return open_shards(path)
+    folder, settings = shard_dir_for(config, path), ShardSettings.of(config)
+    advice = f"materialize data/shards [{dataset_key(path)}]"
+    if not is_shard_dir(folder):
+        raise DataError(f"{folder}: no shards of {path} are here; {advice}")
+    shards = open_shards(folder)
+    built = shards.manifest.settings
+    different = [
+        f"{name} {getattr(built, name)!r} instead of {getattr(settings, name)!r}"
+        for name in ShardSettings.model_fields
+        if getattr(built, name) != getattr(settings, name)
+    ]
+    if different:
+        raise DataError(
+            f"{folder}: built with {', '.join(different)}; {advice}. Runs with other options need "
+            "a data.shard_dir of their own"
+        )
+    parts = shards.manifest.sources
+    sources = [_identify(file, parts, settings) for file in find_root_files(path)]
+    if [source.key for source in sources] != [_key_of(part.folder) for part in parts]:
+        raise DataError(f"{folder}: not of the ROOT files that are now in {path}; {advice}")
+    return shards
 
 
 def build_shards(
@@ -175,10 +224,14 @@ def _known_parts(parts_dir: Path) -> dict[str, PartRecord]:
     known: dict[str, PartRecord] = {}
     for path in sorted(parts_dir.glob(f"*/{PART_NAME}")):
         try:
-            known[path.parent.name.rpartition("-")[2]] = read_record(path, PartRecord)
+            known[_key_of(path.parent.name)] = read_record(path, PartRecord)
         except CorruptFileError as error:
             logger.warning("%s", error)
     return known
+
+
+def _key_of(folder: str) -> str:
+    return folder.rpartition("-")[2]
 
 
 def _identify(path: Path, known: Iterable[PartRecord], settings: ShardSettings) -> _Source:
@@ -264,7 +317,8 @@ def _build_in_processes(
     context = multiprocessing.get_context("spawn")
     finished: Any = context.Queue()
     n_workers = min(jobs, len(sources))
-    with ProcessPoolExecutor(n_workers, context, _start_worker, (finished,)) as pool:
+    started = (os.getpid(), _start_worker, finished)
+    with ProcessPoolExecutor(n_workers, context, start_in_pool, started) as pool:
         pending = {
             pool.submit(_build_in_worker, source, parts_dir, config): source.key
             for source in sources

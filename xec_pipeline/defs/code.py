@@ -9,6 +9,7 @@ from xec_pipeline.code_versions import PACKAGE_DIR, code_version_of
 # What talks to the user, or only carries names and paths, changes no content.
 _NO_CONTENT: Final = (
     "xec_pipeline.cli",
+    "xec_pipeline.code_versions",
     "xec_pipeline.config.cron",
     "xec_pipeline.config.flags",
     "xec_pipeline.config.registry",
@@ -22,7 +23,7 @@ _NO_CONTENT: Final = (
     "xec_pipeline.training.reporting",
     "xec_pipeline.training.system_metrics",
     "xec_pipeline.training.tracking",
-    "xec_pipeline.workers.lifetime",
+    "xec_pipeline.lifetime",
     "xec_pipeline.workers.pipes",
     "xec_pipeline.workers.table_metadata",
 )

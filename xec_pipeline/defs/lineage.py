@@ -126,6 +126,31 @@ def resumed_metadata(instance: dg.DagsterInstance, run: Run) -> dict[str, dg.Met
     return told
 
 
+def recorded_asset(context: dg.AssetExecutionContext) -> dict[str, Any]:
+    """Return what every worker is told of the asset that it makes.
+
+    Returns
+    -------
+    dict
+        `key` and `partition` as text, `code_version`, and `data_version` as it was recorded last;
+        None for what is not there.
+    """
+    key = context.asset_key
+    partition = context.partition_key if context.has_partition_key else None
+    if partition is None:
+        made = latest_unpartitioned(context.instance, key)
+    else:
+        found = latest_of(context.instance, key, partition)
+        made = found[0] if found else None
+    version = ((made.tags if made else None) or {}).get(keys.VERSION_TAG)
+    return {
+        "key": key.to_user_string(),
+        "partition": partition,
+        "code_version": context.assets_def.specs_by_key[key].code_version,
+        "data_version": version,
+    }
+
+
 def latest_of(
     instance: dg.DagsterInstance, key: dg.AssetKey, partition: str
 ) -> tuple[dg.AssetMaterialization, str] | None:

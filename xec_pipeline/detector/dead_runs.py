@@ -61,13 +61,18 @@ def open_dead_source(source: str | Path) -> DeadSource:
     """
     if str(source) == DATABASE:
         return open_dead_database()
-    # A Path would have lost one of the two slashes.
-    if isinstance(source, str) and "://" in source:
+    if isinstance(source, str) and is_database(source):
         return open_dead_database(source)
     path = Path(source)
     if path.is_dir():
         return DeadFolder(path)
     return read_dead_table(path) if path.suffix == ".csv" else DeadFile(path)
+
+
+def is_database(source: str) -> bool:
+    """Return whether a source of dead sensors is a database, by name or by URL."""
+    # A Path would have lost one of the two slashes.
+    return source == DATABASE or "://" in source
 
 
 def open_dead_database(url: str | None = None) -> "DeadDatabase":

@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from xec_pipeline.data.limit_files import (
 from xec_pipeline.data.schema import LIMIT_BRANCHES
 from xec_pipeline.errors import ConfigError
 from xec_pipeline.evaluation.limit_events import EventBlock, ToyFile, event_blocks, open_toy_file
+from xec_pipeline.lifetime import start_in_pool
 from xec_pipeline.simulation.instrument import Instrument
 from xec_pipeline.simulation.limits.event_limit import LIMITS, EventLimits
 from xec_pipeline.simulation.limits.parameters import PARAMETERS
@@ -119,7 +121,7 @@ def _plan(files: Sequence[Path], n_events: int | None) -> Iterator[_Task]:
         digest = content_hash(path)
         known = read_limit_file(path, digest)
         if known is None and limits_path(path).exists():
-            _log.info("%s: of other events or an earlier version, made anew", limits_path(path))
+            _log.info("%s: of other events or by other code, made anew", limits_path(path))
         yield _Task(toy=toy, digest=digest, n_wanted=n_wanted, known=known)
 
 
@@ -178,7 +180,8 @@ def _calculator(toy: ToyFile, jobs: int) -> Iterator[Callable[[list[Values]], It
         return
     # Spawned, not forked: torch has threads that a fork would leave behind.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _start, (toy.config, toy.instrument)) as pool:
+    started = (os.getpid(), _start, toy.config, toy.instrument)
+    with ProcessPoolExecutor(jobs, context, start_in_pool, started) as pool:
         yield lambda pieces: pool.map(_limits_in_process, pieces)
 
 

@@ -8,6 +8,7 @@ continued: files that are there already and were made in the same way are kept.
 import functools
 import logging
 import multiprocessing
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from xec_pipeline.config.simulation import SimulationConfig
 from xec_pipeline.errors import ConfigError
+from xec_pipeline.lifetime import start_in_pool
 from xec_pipeline.simulation.branches import Branches
 from xec_pipeline.simulation.events import Simulator
 from xec_pipeline.simulation.instrument import build_instrument
@@ -202,7 +204,8 @@ def _write_in_processes(
     # Spawned, not forked: torch and uproot have threads that a fork would leave behind.
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
-    with ProcessPoolExecutor(jobs, context, _start_process, (counter,)) as pool:
+    started = (os.getpid(), _start_process, counter)
+    with ProcessPoolExecutor(jobs, context, start_in_pool, started) as pool:
         pending = {pool.submit(_write_counted, write, file) for file in files}
         shown = 0
         try:

@@ -79,6 +79,8 @@ class Checkpoint:
         Data versions of the training and validation shards.
     git_revision
         Commit of the code, None outside a repository.
+    code_version
+        Version of the code that Dagster trained it with; None if it was trained by hand.
     rng_state
         Random generators of each rank, as tensors by name.
     ema_updates
@@ -116,6 +118,7 @@ class Checkpoint:
     layout: str = "physical"
     data: Mapping[str, str] = dataclasses.field(default_factory=dict)
     git_revision: str | None = None
+    code_version: str | None = None
     rng_state: tuple[Mapping[str, Tensor], ...] = ()
     ema_updates: int = 0
     objective_state_dict: Mapping[str, Tensor] | None = None

@@ -63,6 +63,21 @@ class GoingOn(NamedTuple):
         return run.checkpoint.reset_epoch and not self.is_own
 
 
+class Recorded(NamedTuple):
+    """What Dagster knows of the weights that it asks for.
+
+    Attributes
+    ----------
+    data_version
+        Version that it recorded last; None if they were never made.
+    code_version
+        Version of the code that makes them.
+    """
+
+    data_version: str | None = None
+    code_version: str | None = None
+
+
 def choose_encoder(
     run: TrainedRun, kind: str, pretrained: Path | None = None
 ) -> PretrainedEncoder | None:
@@ -101,6 +116,7 @@ def choose_start(
     encoder: PretrainedEncoder | None = None,
     auto_resume: bool = False,
     overwrite: bool = False,
+    recorded: Recorded | None = None,
 ) -> GoingOn | None:
     """Return the checkpoint to go on from, or None to begin afresh.
 
@@ -116,11 +132,13 @@ def choose_start(
     encoder
         Pre-trained encoder from `choose_encoder`, with which to begin afresh.
     auto_resume
-        Go on from the run's own last checkpoint if it has the same configuration and data. A
-        complete training is taken as it is; with `overwrite` it is begun again, unless it came to
-        no good end after its last epoch.
+        Go on from the run's own last checkpoint if it has the same configuration and data, and for
+        Dagster the same code. A complete training is taken as it is; with `overwrite` it is begun
+        again, unless nobody has been told of its end.
     overwrite
         Begin afresh, or from another folder's checkpoint, although the folder holds checkpoints.
+    recorded
+        What Dagster knows of the weights; None if they are trained by hand.
 
     Raises
     ------
@@ -137,9 +155,9 @@ def choose_start(
     holds_checkpoints = bool(existing_checkpoints(run.run_dir, kind))
     reason = f"{run.run_dir} holds checkpoints of an earlier training"
     if holds_checkpoints and auto_resume:
-        own, reason = _own(run, kind, data, encoder)
-        is_done = (run.run_dir / finished_file(kind)).exists()
-        if own is not None and not (overwrite and is_done and _is_complete(own, run)):
+        own, reason = _own(run, kind, data, encoder, recorded)
+        is_done = own is not None and _is_complete(own, run) and _is_told(run, kind, recorded)
+        if own is not None and not (overwrite and is_done):
             return GoingOn(own, last, is_own=True)
     is_free = overwrite or not holds_checkpoints
     if asked is not None and (is_free or is_within(asked, run.run_dir)):
@@ -252,7 +270,11 @@ def _asked_for(run: TrainedRun, kind: str, path: Path) -> GoingOn:
 
 
 def _own(
-    run: TrainedRun, kind: str, data: Mapping[str, str], encoder: PretrainedEncoder | None
+    run: TrainedRun,
+    kind: str,
+    data: Mapping[str, str],
+    encoder: PretrainedEncoder | None,
+    recorded: Recorded | None,
 ) -> tuple[Checkpoint | None, str]:
     """Return the run's last checkpoint if it is its own, else why not."""
     path = run.run_dir / checkpoint_file(kind, "last")
@@ -260,16 +282,34 @@ def _own(
         checkpoint = load_checkpoint(path, kind)
     except CheckpointError as error:
         return None, str(error)
-    if checkpoint.config_digest != run.digest():
-        return None, f"{path} was made with another configuration"
-    if dict(checkpoint.data) != dict(data):
-        return None, f"{path} was made with other events"
     begun_with = (checkpoint.encoder_source or {}).get("tensor_digest")
     # With a checkpoint to go on from, the encoder came with that.
     came_along = encoder is None and run.checkpoint.resume_from is not None
-    if not came_along and begun_with != (encoder.digest if encoder is not None else None):
-        return None, f"{path} began with another encoder"
+    digest = encoder.digest if encoder is not None else None
+    differences = {
+        "was made with another configuration": checkpoint.config_digest != run.digest(),
+        "was made with other events": dict(checkpoint.data) != dict(data),
+        # Dagster would take what is left of an earlier code for weights of the present one.
+        "was made with other code": (
+            recorded is not None and checkpoint.code_version != recorded.code_version
+        ),
+        "began with another encoder": not came_along and begun_with != digest,
+    }
+    for difference, is_there in differences.items():
+        if is_there:
+            return None, f"{path} {difference}"
     return checkpoint, ""
+
+
+def _is_told(run: TrainedRun, kind: str, recorded: Recorded | None) -> bool:
+    """Return whether the end of a training has been heard of, by Dagster where that asked for it.
+
+    A worker marks the end when it has reported; what fails afterwards keeps Dagster from recording.
+    """
+    path = run.run_dir / finished_file(kind)
+    if not path.is_file():
+        return False
+    return recorded is None or path.read_text().strip() == recorded.data_version
 
 
 def _is_complete(checkpoint: Checkpoint, run: TrainedRun) -> bool:

@@ -124,6 +124,7 @@ class TrainState:
         self.objective = objective
         self.encoder_source: Mapping[str, Any] | None = None
         self.resumed_from: Mapping[str, Any] | None = None
+        self.code_version: str | None = None
         self.progress = Progress()
         self.best_metrics: Mapping[str, float] = {}
         self.sums = EpochSums(dist.device)
@@ -166,6 +167,7 @@ class TrainState:
         return Checkpoint(
             **{"encoder_source": self.encoder_source, **description},
             resumed_from=self.resumed_from,
+            code_version=self.code_version,
             model_state_dict=self.model.state_dict(),
             ema_state_dict=self.ema.state_dict() if self.ema is not None else None,
             ema_updates=self.ema.n_updates if self.ema is not None else 0,

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.data.requirements import possible_tasks
-from xec_pipeline.data.shards import ShardSet, ensure_shards
+from xec_pipeline.data.shards import ShardSet
 from xec_pipeline.data.targets import TARGETS, first_sensor_ns, target_values, time_offset_ns
 from xec_pipeline.detector.geometry import ideal_geometry
 from xec_pipeline.errors import ConfigError, DataError, XecError
@@ -38,6 +38,7 @@ from xec_pipeline.training.stages.regressor_events import (
 )
 from xec_pipeline.workers.outputs import files_version
 from xec_pipeline.workers.pipes import Report, open_report
+from xec_pipeline.workers.sample_shards import shards_of
 from xec_pipeline.workers.table_metadata import describe_tables
 
 CALIBRATION_EVENTS: Final = 50_000
@@ -99,13 +100,13 @@ def run_worker(source: str, out_dir: Path | None, report: Report) -> None:
     run = load_regressor_run(source)
     if not run.data.train_path:
         raise ConfigError("data.train_path is empty; baselines are calibrated on training events")
-    train = ensure_shards(run.data, run.data.train_path)
+    train = shards_of(report, run.data, run.data.train_path)
     calibrated = calibrate(train, with_tasks(run, possible_of(train, run)))
     folder = out_dir or run.run_dir
     written: list[Path] = []
     for path, place in ((run.data.val_path, folder), (run.data.test_path, folder / "test")):
         if path:
-            shards = ensure_shards(run.data, path)
+            shards = shards_of(report, run.data, path)
             written += write_tables(calibrated, shards, run, place)
             report.log(f"{path}: {shards.n_events} events, tables in {place}")
     if not written:

@@ -22,7 +22,7 @@ from xec_pipeline.config.file_names import checkpoint_file, dead_study_file
 from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.loader import load_inpainter_run
 from xec_pipeline.config.registry import registered_regressor, run_names
-from xec_pipeline.data.shards import ensure_shards
+from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.detector.geometry import ideal_geometry
 from xec_pipeline.errors import ConfigError
 from xec_pipeline.evaluation.dead_events import write_dead_study
@@ -47,6 +47,7 @@ from xec_pipeline.workers.evaluate import choose_tasks, with_data
 from xec_pipeline.workers.outputs import ColumnsVersion
 from xec_pipeline.workers.pipes import Report
 from xec_pipeline.workers.recovery_setup import dead_pattern, sample_path
+from xec_pipeline.workers.sample_shards import shards_of
 
 _BATCH: Final = 256
 
@@ -104,12 +105,13 @@ def study(
     """Predict the events of `path` under every strategy, write tree and table, and report them."""
     is_dead, pattern = dead_pattern(run)
     started = time.perf_counter()
-    tasks, tables = _predicted(run, inpainter, regressor, path, is_dead)
+    network = with_data(regressor, batch_size=_BATCH, shard_dir=run.data.shard_dir)
+    shards = shards_of(report, network.run.data, path)
+    tasks, tables = _predicted(run, inpainter, network, shards, is_dead)
     n_dead = int(is_dead.sum())
     title = f"run {regressor.run.name} with {n_dead} dead sensors ({pattern}), {path}"
-    is_toy = ensure_shards(run.data, path).toy
     by_task = {name: dict.fromkeys(tasks, table) for name, table in tables.items()}
-    table = build_strategy_table(by_task, f"{title}, toy detector" if is_toy else title)
+    table = build_strategy_table(by_task, f"{title}, toy detector" if shards.toy else title)
     stem = run.run_dir / dead_study_file(run.name)
     root = write_dead_study(stem.with_name(f"{stem.name}.root"), tables, tasks)
     files = table.write(stem)
@@ -134,13 +136,11 @@ def study(
 def _predicted(
     run: InpainterRun,
     inpainter: InpainterNetwork,
-    regressor: Network,
-    path: str,
+    network: Network,
+    shards: ShardSet,
     is_dead: NDArray[np.bool_],
 ) -> tuple[tuple[str, ...], Mapping[str, PredictionTable]]:
-    """Return the tasks with truth, and predictions of all events by strategy, internal units."""
-    network = with_data(regressor, batch_size=_BATCH, shard_dir=run.data.shard_dir)
-    shards = ensure_shards(network.run.data, path)
+    """Return the tasks with truth, and predictions of the events by strategy, internal units."""
     wanted = only_tasks(network.run, choose_tasks(network, shards, None))
     events = select_events(shards, wanted)
     events = replace(events, chosen=events.chosen[: run.validation.max_events])

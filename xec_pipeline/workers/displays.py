@@ -20,7 +20,7 @@ from xec_pipeline.config.file_names import checkpoint_file
 from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.data.requirements import possible_tasks
-from xec_pipeline.data.shards import ensure_shards
+from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.errors import XecError
 from xec_pipeline.evaluation.display.worst_pages import N_WORST, write_worst_events
 from xec_pipeline.evaluation.face_importance import N_EVENTS, permute_faces, token_weights
@@ -37,6 +37,7 @@ from xec_pipeline.training.stages.regressor_events import RegressorEvents, selec
 from xec_pipeline.workers.evaluate import Sample, samples_of
 from xec_pipeline.workers.outputs import files_version
 from xec_pipeline.workers.pipes import Report, open_report
+from xec_pipeline.workers.sample_shards import shards_of
 
 BEST: Final = checkpoint_file("regressor", "best")
 
@@ -140,7 +141,8 @@ def draw_displays(
     samples = [sample for sample in samples_of(run) if _is_predicted(sample, run)]
     drawn: dict[str, Path] = {}
     for sample in samples:
-        pdfs = _draw_worst(run, model, sample, options.n_worst)
+        shards = shards_of(report, run.data, sample.path)
+        pdfs = _draw_worst(run, model, sample, shards, options.n_worst)
         prefix = "" if sample.name == "val" else f"{sample.name}_"
         drawn |= {f"{prefix}worst_{rank:02d}": path for rank, path in enumerate(pdfs, 1)}
         report.log(f"{sample.name}: {len(pdfs)} worst events in {sample.out_dir}")
@@ -161,12 +163,12 @@ def _is_predicted(sample: Sample, run: RegressorRun) -> bool:
 
 
 def _draw_worst(
-    run: RegressorRun, model: InferenceModel, sample: Sample, n_worst: int
+    run: RegressorRun, model: InferenceModel, sample: Sample, shards: ShardSet, n_worst: int
 ) -> list[Path]:
     return write_worst_events(
         sample.out_dir,
         run.name,
-        ensure_shards(run.data, sample.path),
+        shards,
         n_worst=n_worst,
         time_from_photons=model.run.normalization.npho_threshold,
     )
@@ -181,7 +183,7 @@ def _draw_face_weights(
 ) -> Path:
     # A run without validation events has test events only.
     sample = samples_of(run)[0]
-    events = _events(run, model, sample)
+    events = _events(run, model, shards_of(report, run.data, sample.path))
     permutation = permute_faces(
         CheckpointPredictor(model, device),
         events,
@@ -204,9 +206,8 @@ def _draw_face_weights(
     return write_face_weights(token_weights(model.regressor), permutation, caption, path)
 
 
-def _events(run: RegressorRun, model: InferenceModel, sample: Sample) -> RegressorEvents:
+def _events(run: RegressorRun, model: InferenceModel, shards: ShardSet) -> RegressorEvents:
     """Return the events of a sample with the truth of those trained tasks that it has."""
-    shards = ensure_shards(run.data, sample.path)
     trained = model.run.model_copy(update={"data": run.data})
     possible = possible_tasks(shards, timing_reference=trained.tasks.timing.reference)
     tasks = tuple(task for task in trained.tasks.active if task in possible)

@@ -19,7 +19,7 @@ from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.config.tasks import TASK_NAMES
 from xec_pipeline.data.requirements import possible_tasks, require_targets
-from xec_pipeline.data.shards import ShardSet, ensure_shards
+from xec_pipeline.data.shards import ShardSet
 from xec_pipeline.errors import ConfigError, DataError, XecError
 from xec_pipeline.evaluation.metadata import PredictionMeta, earlier_tables
 from xec_pipeline.evaluation.networks import Network, open_network
@@ -31,6 +31,7 @@ from xec_pipeline.training.metrics import task_metrics
 from xec_pipeline.training.stages.regressor_events import RegressorEvents, select_events
 from xec_pipeline.workers.outputs import files_version
 from xec_pipeline.workers.pipes import Report, open_report
+from xec_pipeline.workers.sample_shards import shards_of
 from xec_pipeline.workers.table_metadata import describe_tables
 
 BEST: Final = "checkpoint_best.pth"
@@ -166,7 +167,7 @@ def evaluate_sample(
     DataError
         If a requested task, or every task, has no truth in the sample.
     """
-    shards = open_sample(network.run, sample.path, dist)
+    shards = open_sample(network.run, sample.path, dist, report)
     run = only_tasks(network.run, choose_tasks(network, shards, tasks))
     events = select_events(shards, run)
     predicted = predict_events(
@@ -210,11 +211,11 @@ def with_data(network: Network, **options: Any) -> Network:
     return replace(network, run=network.run.model_copy(update={"data": data}))
 
 
-def open_sample(run: RegressorRun, path: str, dist: DistContext) -> ShardSet:
-    """Return the shards of `path`; rank 0 builds them if need be, the others wait."""
+def open_sample(run: RegressorRun, path: str, dist: DistContext, report: Report) -> ShardSet:
+    """Return the shards of `path`; rank 0 sees to them first, the others wait."""
     if not dist.is_main:
         dist.barrier()
-    shards = ensure_shards(run.data, path, progress=dist.is_main)
+    shards = shards_of(report, run.data, path, progress=dist.is_main)
     if dist.is_main:
         dist.barrier()
     return shards

@@ -16,7 +16,7 @@ from typing import Any
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.run import parse_args, run
 
-from xec_pipeline.workers.lifetime import PARENT_PID_ENV, die_with_parent
+from xec_pipeline.lifetime import PARENT_PID_ENV, die_with_parent
 
 
 def main(argv: list[str]) -> int:

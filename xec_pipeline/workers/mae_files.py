@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from torch import nn
 
@@ -25,9 +24,6 @@ from xec_pipeline.training.checkpoint import (
 from xec_pipeline.training.loop import EpochEnd
 from xec_pipeline.training.stages.mae import MaeStage
 from xec_pipeline.training.transfer import encoder_checkpoint
-
-PREDICTED_EVENTS: Final = 1000
-"""The first so many of the events that validate are predicted sensor by sensor."""
 
 
 class MaeFiles:
@@ -110,7 +106,7 @@ class MaeFiles:
         write_mae_predictions(path, self._blocks(model), metadata)
 
     def _blocks(self, model: nn.Module) -> Iterator[SensorBlock]:
-        for part in self._stage.predict(model, PREDICTED_EVENTS):
+        for part in self._stage.predict(model, self._run.checkpoint.max_predicted_events):
             yield SensorBlock(
                 **{
                     field.name: getattr(part, field.name)

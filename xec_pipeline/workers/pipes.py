@@ -24,7 +24,7 @@ from dagster_pipes import (
 )
 
 from xec_pipeline.errors import XecError
-from xec_pipeline.workers.lifetime import die_with_parent
+from xec_pipeline.lifetime import die_with_parent
 
 ERROR_FILE_ENV = "XEC_ERROR_FILE"
 _TORCH_ERROR_FILE_ENV = "TORCHELASTIC_ERROR_FILE"

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from xec_pipeline.config.file_names import checkpoint_file, recovered_file
 from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.loader import load_inpainter_run, validate
-from xec_pipeline.data.shards import ensure_shards
+from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.detector.geometry import ideal_geometry
 from xec_pipeline.evaluation.inpainter_network import InpainterNetwork, open_inpainter
 from xec_pipeline.evaluation.masked_rows import ARTIFICIAL, MaskedRows, photons
@@ -33,6 +33,7 @@ from xec_pipeline.workers.entry import run_worker
 from xec_pipeline.workers.outputs import ColumnsVersion
 from xec_pipeline.workers.pipes import Report
 from xec_pipeline.workers.recovery_setup import chosen_events, hiding, mean_of, sample_path
+from xec_pipeline.workers.sample_shards import shards_of
 
 _BRIGHT: Final = 100.0
 """Counts [photons] from which relative errors say more than counting noise."""
@@ -93,7 +94,8 @@ def recover(
         If no event can be used.
     """
     path = sample_path(run, args.input)
-    recovery, pattern = _recovery(network, run, args.mode, path)
+    shards = shards_of(report, run.data, path)
+    recovery, pattern = _recovery(network, run, args.mode, path, shards)
     out = args.output or run.run_dir / recovered_file(args.mode, run.name)
     started, rows = time.perf_counter(), _Rows(recovery, run.data.batch_size, report)
     write_masked_table(out, rows, _metadata(recovery, run, args.mode, pattern, path))
@@ -119,10 +121,9 @@ def recover(
 
 
 def _recovery(
-    network: InpainterNetwork, run: InpainterRun, mode: str, path: str
+    network: InpainterNetwork, run: InpainterRun, mode: str, path: str, shards: ShardSet
 ) -> tuple[Recovery, str]:
     """Return what is to be recovered, and in words which sensors are dead."""
-    shards = ensure_shards(run.data, path)
     hide, pattern = hiding(mode, run, shards)
     recovery = Recovery(
         network=network,

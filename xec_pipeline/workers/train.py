@@ -41,7 +41,7 @@ from xec_pipeline.workers.training import (
     reporter_for,
     without_learning,
 )
-from xec_pipeline.workers.upstream import recorded_path, require_recorded
+from xec_pipeline.workers.upstream import recorded_path, recorded_weights, require_recorded
 
 _BEST: Final = checkpoint_file("regressor", "best")
 
@@ -94,10 +94,11 @@ def _work(args: argparse.Namespace, report: Report) -> int:
 
 def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) -> int:
     """Train `run` on the ranks of `dist` and report what was made; return the exit status."""
-    shards = open_datasets(run, dist)
+    shards = open_datasets(run, dist, report)
     pretrained = recorded_path(report.extras) or run.encoder_path
     encoder = choose_encoder(run, "regressor", pretrained)
     require_recorded(report.extras, encoder)
+    recorded = recorded_weights(report.extras)
     found = begin(
         run,
         "regressor",
@@ -106,6 +107,7 @@ def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) ->
         encoder=encoder,
         auto_resume=start.auto_resume,
         overwrite=start.overwrite,
+        recorded=recorded,
     )
     require_recorded(report.extras, found)
     # A training that goes on has an encoder already, and its checkpoint knows where from.
@@ -126,7 +128,7 @@ def train(run: RegressorRun, start: Start, dist: DistContext, report: Report) ->
                 run, stage, table, epoch=epoch, suffix=f"_ep{epoch}"
             ),
         )
-        result = fit(trainer, run, "regressor", dist, found, reporter)
+        result = fit(trainer, run, "regressor", dist, found, reporter, recorded)
         if result.was_stopped:
             close_as("KILLED")
             report.log(f"stopped in epoch {result.epoch + 1}; --auto_resume goes on from there")

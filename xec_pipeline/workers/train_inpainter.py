@@ -43,7 +43,7 @@ from xec_pipeline.workers.training import (
     reporter_for,
     without_learning,
 )
-from xec_pipeline.workers.upstream import recorded_path, require_recorded
+from xec_pipeline.workers.upstream import recorded_path, recorded_weights, require_recorded
 
 _KIND: Final = "inpainter"
 _BEST: Final = checkpoint_file(_KIND, "best")
@@ -93,10 +93,18 @@ def train(
     run: InpainterRun, dist: DistContext, report: Report, *, auto_resume: bool, overwrite: bool
 ) -> int:
     """Train `run` on the ranks of `dist` and report what was made; return the exit status."""
-    shards = open_datasets(run, dist)
+    shards = open_datasets(run, dist, report)
     encoder = _encoder(run, report)
+    recorded = recorded_weights(report.extras)
     found = begin(
-        run, _KIND, shards, dist, encoder=encoder, auto_resume=auto_resume, overwrite=overwrite
+        run,
+        _KIND,
+        shards,
+        dist,
+        encoder=encoder,
+        auto_resume=auto_resume,
+        overwrite=overwrite,
+        recorded=recorded,
     )
     require_recorded(report.extras, found)
     _check_start(run, found, encoder)
@@ -116,7 +124,7 @@ def train(
             stop=stop,
             on_epoch=files.after_epoch,
         )
-        result = fit(trainer, run, _KIND, dist, found, reporter)
+        result = fit(trainer, run, _KIND, dist, found, reporter, recorded)
         if result.was_stopped:
             close_as("KILLED")
             report.log(f"stopped in epoch {result.epoch + 1}; --auto_resume goes on from there")

@@ -38,6 +38,7 @@ from xec_pipeline.workers.training import (
     reporter_for,
     without_learning,
 )
+from xec_pipeline.workers.upstream import recorded_weights
 
 _BEST: Final = checkpoint_file("mae", "best")
 _EPOCH_NUMBERS: Final = (
@@ -82,9 +83,18 @@ def train(
     run: MaeRun, dist: DistContext, report: Report, *, auto_resume: bool, overwrite: bool
 ) -> int:
     """Train `run` on the ranks of `dist` and report what was made; return the exit status."""
-    shards = open_datasets(run, dist)
+    shards = open_datasets(run, dist, report)
     choose_encoder(run, "mae")  # refuses what cannot start a masked autoencoder
-    found = begin(run, "mae", shards, dist, auto_resume=auto_resume, overwrite=overwrite)
+    recorded = recorded_weights(report.extras)
+    found = begin(
+        run,
+        "mae",
+        shards,
+        dist,
+        auto_resume=auto_resume,
+        overwrite=overwrite,
+        recorded=recorded,
+    )
     stage = MaeStage(run, dist, *shards)
     files = MaeFiles(run, stage)
     tracker = open_tracker_for(run, "mae", dist, found)
@@ -100,7 +110,7 @@ def train(
             stop=stop,
             on_epoch=files.after_epoch,
         )
-        result = fit(trainer, run, "mae", dist, found, reporter)
+        result = fit(trainer, run, "mae", dist, found, reporter, recorded)
         if result.was_stopped:
             close_as("KILLED")
             report.log(f"stopped in epoch {result.epoch + 1}; --auto_resume goes on from there")

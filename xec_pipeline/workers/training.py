@@ -13,18 +13,25 @@ from xec_pipeline.config.file_names import checkpoint_file, finished_file, train
 from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.mae import MaeRun
 from xec_pipeline.config.run import RegressorRun
-from xec_pipeline.data.shards import ShardSet, ensure_shards
+from xec_pipeline.data.shards import ShardSet
 from xec_pipeline.errors import ConfigError
 from xec_pipeline.training.checkpoint import Checkpoint
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.loop import FitResult, Trainer
 from xec_pipeline.training.record import RecordingTracker, read_epochs
 from xec_pipeline.training.reporting import Pace, Reporter, SilentReporter, TerminalReporter
-from xec_pipeline.training.start import GoingOn, choose_start, clear_run, files_of_training
+from xec_pipeline.training.start import (
+    GoingOn,
+    Recorded,
+    choose_start,
+    clear_run,
+    files_of_training,
+)
 from xec_pipeline.training.state import is_within
 from xec_pipeline.training.tracking import Tracker, open_tracker, refer_to
 from xec_pipeline.training.transfer import PretrainedEncoder
 from xec_pipeline.workers.pipes import Report
+from xec_pipeline.workers.sample_shards import shards_of
 
 AnyRun: TypeAlias = RegressorRun | MaeRun | InpainterRun
 _SPEED: Final = "events_per_s"
@@ -89,8 +96,8 @@ class ReportReporter:
         self._report.log(text)
 
 
-def open_datasets(run: AnyRun, dist: DistContext) -> tuple[ShardSet, ShardSet]:
-    """Return training and validation shards; rank 0 builds them if need be, the others wait.
+def open_datasets(run: AnyRun, dist: DistContext, report: Report) -> tuple[ShardSet, ShardSet]:
+    """Return training and validation shards; rank 0 sees to them first, the others wait.
 
     Raises
     ------
@@ -103,7 +110,7 @@ def open_datasets(run: AnyRun, dist: DistContext) -> tuple[ShardSet, ShardSet]:
     if not dist.is_main:
         dist.barrier()
     opened = [
-        ensure_shards(run.data, path, progress=dist.is_main)
+        shards_of(report, run.data, path, progress=dist.is_main)
         for path in (run.data.train_path, run.data.val_path)
     ]
     if dist.is_main:
@@ -120,6 +127,7 @@ def begin(
     encoder: PretrainedEncoder | None = None,
     auto_resume: bool = False,
     overwrite: bool = False,
+    recorded: Recorded | None = None,
 ) -> Found:
     """Return the checkpoint to go on from; see `choose_start` for what is raised."""
     train, val = shards
@@ -130,13 +138,20 @@ def begin(
         encoder=encoder,
         auto_resume=auto_resume,
         overwrite=overwrite,
+        recorded=recorded,
     )
     dist.barrier()  # all ranks have looked before one of them removes anything
     return found
 
 
 def fit(
-    trainer: Trainer, run: AnyRun, kind: str, dist: DistContext, found: Found, reporter: Reporter
+    trainer: Trainer,
+    run: AnyRun,
+    kind: str,
+    dist: DistContext,
+    found: Found,
+    reporter: Reporter,
+    recorded: Recorded | None = None,
 ) -> FitResult:
     """Train, going on from `found` if there is something.
 
@@ -147,6 +162,7 @@ def fit(
         trainer.resume(found.checkpoint, found.path, is_own=found.is_own)
         done = trainer.state.progress
         reporter.log(f"going on from {found.path} after {done.epoch} epochs, {done.step} steps")
+    trainer.state.code_version = None if recorded is None else recorded.code_version
     if dist.is_main:
         (run.run_dir / finished_file(kind)).unlink(missing_ok=True)
         if _leaves_nothing_of_before(run, found):

@@ -1,11 +1,11 @@
-"""What Dagster recorded of a regressor's encoder, held against what the training begins with."""
+"""What Dagster recorded of the asset that a worker makes, and of the encoder it begins with."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from xec_pipeline.errors import CheckpointError
-from xec_pipeline.training.start import GoingOn
+from xec_pipeline.training.start import GoingOn, Recorded
 from xec_pipeline.training.transfer import PretrainedEncoder
 
 _ADVICE: Final = {
@@ -18,6 +18,12 @@ _ADVICE: Final = {
 def recorded_path(extras: Mapping[str, Any]) -> Path | None:
     """Return the encoder's file as Dagster recorded it; None by hand, or without an encoder."""
     return Path(extras["encoder"]["path"]) if "encoder" in extras else None
+
+
+def recorded_weights(extras: Mapping[str, Any]) -> Recorded | None:
+    """Return what Dagster knows of the weights that are to be trained; None by hand."""
+    asset = extras.get("asset")
+    return None if asset is None else Recorded(asset["data_version"], asset["code_version"])
 
 
 def require_recorded(

@@ -36,6 +36,8 @@ DEFAULTS = {
     "training.ema_decay": None,
     "checkpoint.save_predictions": True,
     "checkpoint.root_save_interval": 10,
+    "checkpoint.save_interval": 10,
+    "checkpoint.max_predicted_events": 1000,
     "mlflow.experiment": "inpainting",
     "export.torchscript": "inpainter.pt",
     "export.onnx": "inpainter.onnx",
@@ -104,6 +106,26 @@ def test_the_digest_counts_what_changes_the_weights_and_nothing_else():
     decisive = {"model.mask_ratio.inner": 0.1, "model.freeze_encoder": True, "mae": "other"}
     for option, value in decisive.items():
         assert digest(option, value) != own, option
+
+
+def test_measurements_depend_on_the_content_of_the_dead_sensors_files(tmp_path: Path):
+    folder = tmp_path / "dead"
+    folder.mkdir()
+    path = folder / "dead_run1.txt"
+
+    def digest(source: Path) -> str:
+        run = load_inpainter_run("inpainter-demo", {"validation.dead_file": str(source)})
+        return run.measurement_digest()
+
+    for source in (path, folder):
+        path.write_text("3\n")
+        before = digest(source)
+        assert digest(source) == before
+        path.write_text("4\n")
+        assert digest(source) != before
+    before = digest(folder)
+    path.rename(folder / "dead_run2.txt")
+    assert digest(folder) != before
 
 
 def test_a_run_comes_back_from_what_a_checkpoint_keeps_of_it():

@@ -148,6 +148,20 @@ def test_digest_ignores_where_and_how_fast(option):
     assert load_regressor_run("demo", {key: value}).digest() == load_regressor_run("demo").digest()
 
 
+def test_a_copy_of_the_checkpoint_is_kept_every_ten_epochs():
+    assert load_regressor_run("full").checkpoint.save_interval == 10
+
+
+def test_digest_of_the_evaluation_knows_the_fiducial_volume():
+    def digest(**cut: object) -> str:
+        changes = {f"data.fiducial.{name}": value for name, value in cut.items()}
+        return load_regressor_run("demo", changes).evaluation_digest()
+
+    assert digest(enabled=False, w_max=30.0) == digest()
+    assert digest(enabled=True) != digest()
+    assert digest(enabled=True, w_max=30.0) != digest(enabled=True)
+
+
 def test_digest_knows_where_the_weights_come_from():
     start = {"checkpoint.resume_from": "old.pth"}
     changes: list[dict[str, Any]] = [

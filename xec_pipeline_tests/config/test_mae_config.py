@@ -36,6 +36,8 @@ DEFAULTS = {
     "training.intensity_reweighting.target": "uniform",
     "checkpoint.save_predictions": True,
     "checkpoint.root_save_interval": 10,
+    "checkpoint.save_interval": 10,
+    "checkpoint.max_predicted_events": 1000,
     "mlflow.experiment": "mae_pretraining",
 }
 

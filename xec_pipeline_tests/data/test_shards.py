@@ -7,12 +7,15 @@ import shutil
 import numpy as np
 import pytest
 
+from xec_pipeline.code_versions import modules_reached
 from xec_pipeline.config.data import DataConfig
+from xec_pipeline.data import shard_format
 from xec_pipeline.data.root_io import write_tree
 from xec_pipeline.data.shard_format import ArrayWriter
 from xec_pipeline.data.shards import (
     build_shards,
     ensure_shards,
+    open_built_shards,
     open_shards,
     shard_dir_for,
 )
@@ -134,6 +137,24 @@ def test_changed_added_and_removed_files(sources, tmp_path, event_factory):
     assert second.data_version != first.data_version
 
 
+def test_other_code_converts_again(sources, tmp_path, monkeypatch):
+    out_dir = tmp_path / "shards"
+    first = build(sources, out_dir)
+    before = made_at(out_dir)
+    monkeypatch.setattr(shard_format, "converting_code", lambda: "another")
+    second = build(sources, out_dir)
+    assert not before.keys() & made_at(out_dir).keys()
+    assert second.settings.code_version == "another"
+    assert second.data_version == first.data_version, "the content is the same"
+
+
+def test_a_version_of_the_code_belongs_to_what_converts():
+    reached = modules_reached(shard_format._CONVERTING, without=shard_format._NOT_CONVERTING)
+    assert {"xec_pipeline.data.codec", "xec_pipeline.data.root_io"} < set(reached)
+    asset = modules_reached("xec_pipeline.workers.shards")
+    assert set(reached) < set(asset), "what is converted again is stale for Dagster too"
+
+
 def test_version_depends_on_content_only(sources, tmp_path):
     first = build(sources, tmp_path / "a")
     moved = tmp_path / "elsewhere"
@@ -217,6 +238,29 @@ def test_ensure_builds_once_and_accepts_a_shard_folder(sources, tmp_path, monkey
     again = ensure_shards(config, "root/", progress=False)
     assert made_at(again.path) == before
     assert ensure_shards(config, str(shards.path)).data_version == shards.data_version
+
+
+def test_built_shards_are_opened_only_as_they_are(sources, tmp_path, monkeypatch, event_factory):
+    monkeypatch.chdir(tmp_path)
+    config = DataConfig(num_workers=0, shard_dir="shards")
+    with pytest.raises(DataError, match=r"no shards of root .* materialize data/shards \[root\]"):
+        open_built_shards(config, "root")
+    built = ensure_shards(config, "root", progress=False)
+    before = made_at(built.path)
+    os.utime(sources[0])
+    assert open_built_shards(config, "root/").data_version == built.data_version
+    assert open_built_shards(config, str(built.path)).data_version == built.data_version
+    other = config.model_copy(update={"nonfinite": "dead"})
+    with pytest.raises(DataError, match=r"built with nonfinite 'error' instead of 'dead'; mat"):
+        open_built_shards(other, "root")
+    with monkeypatch.context() as changed:
+        changed.setattr(shard_format, "converting_code", lambda: "another")
+        with pytest.raises(DataError, match=r"built with code_version .* 'another'; materialize"):
+            open_built_shards(config, "root")
+    write_tree(sources[0], "tree", event_factory(5, seed=9))
+    with pytest.raises(DataError, match=r"not of the ROOT files that are now in root; mat"):
+        open_built_shards(config, "root")
+    assert made_at(built.path) == before
 
 
 def test_no_files_and_no_manifest(tmp_path):

@@ -23,7 +23,8 @@ def main(mode: str) -> None:
         for number in range(2):
             report.epoch(epoch=number, loss=1.0 / (1 + number))
             report.progress(step=number)
-        report.result({"extra": report.extras.get("extra", "none"), "loss": float("nan")}, "v1")
+        passed = {"extra": report.extras["extra"], "asset": report.extras["asset"]["key"]}
+        report.result({**passed, "loss": float("nan")}, "v1")
 
 
 def fail(mode: str, rank: int) -> None:

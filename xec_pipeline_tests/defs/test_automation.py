@@ -3,11 +3,14 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
 
 from xec_pipeline.defs import keys
 from xec_pipeline.defs.automation import observation, sensors
 from xec_pipeline.defs.automation.conditions import on_changed_data_or_code
 from xec_pipeline.defs.partitions import DATASETS
+from xec_pipeline_tests.detector import made_up_database
 
 DATASET = "data.toy.val"
 
@@ -84,6 +87,28 @@ def test_configurations_of_masked_autoencoders_are_reported_too(instance, tmp_pa
     assert tick(sensors.run_registry, instance) == []
     path.write_text("model: {mask_ratio: 0.55}\n")
     assert len(tick(sensors.run_registry, instance)) == 1
+
+
+def test_dead_sensors_in_a_database_count_as_they_are(instance, tmp_path, monkeypatch):
+    monkeypatch.setenv("XEC_RUNS", str(tmp_path))
+    url = f"sqlite:///{tmp_path / 'meg.db'}"
+    engine = sa.create_engine(url, poolclass=NullPool)
+    made_up_database.create(engine)
+    path = tmp_path / "inpainter" / "demo.yaml"
+    path.parent.mkdir()
+    path.write_text(f"preset: inpainter-demo\nvalidation: {{dead_file: '{url}', dead_run: 101}}\n")
+
+    def reported() -> bool:
+        found = tick(sensors.run_registry, instance)
+        return keys.MEASUREMENT_CONFIG in {event.asset_key for event in found}
+
+    assert reported()
+    assert not reported()
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE XECPMStatus SET IsBad = 1 WHERE id = 21 AND idx = 7"))
+    assert reported()
+    (tmp_path / "meg.db").unlink()
+    assert not reported(), "a database that does not answer says nothing"
 
 
 class Tables:

@@ -8,7 +8,7 @@ from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.defs import keys
 from xec_pipeline.defs.assets import regressor
 from xec_pipeline.defs.assets.regressor import weights
-from xec_pipeline.defs.lineage import UpstreamEncoder, upstream_encoder
+from xec_pipeline.defs.lineage import UpstreamEncoder, recorded_asset, upstream_encoder
 from xec_pipeline.defs.partitions import encoder_of_run, mae_partitions, run_partitions
 from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
 from xec_pipeline.defs.resources.torch_ddp import TorchDDP
@@ -45,6 +45,33 @@ def test_without_a_path_in_the_record_it_is_where_the_run_puts_it(instance):
 def test_encoder_that_was_never_made_is_told(instance):
     with pytest.raises(dg.Failure, match=r"mae/encoder \[demo\] was never materialized"):
         upstream_encoder(instance, "demo")
+
+
+def test_a_step_knows_what_was_recorded_of_its_asset_before(instance):
+    told = []
+
+    def asset(name: str, partitions: dg.PartitionsDefinition | None) -> dg.AssetsDefinition:
+        @dg.asset(key=["made", name], partitions_def=partitions, code_version=f"code of {name}")
+        def made(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+            told.append(recorded_asset(context))
+            return dg.MaterializeResult(data_version=dg.DataVersion(f"{name}{len(told)}"))
+
+        return made
+
+    each, only = asset("each", dg.StaticPartitionsDefinition(["a", "b"])), asset("only", None)
+    for partition in ("a", "b", "a"):
+        dg.materialize([each], instance=instance, partition_key=partition)
+    for _ in range(2):
+        dg.materialize([only], instance=instance)
+    known = [(asset["key"], asset["partition"], asset["data_version"]) for asset in told]
+    assert known == [
+        ("made/each", "a", None),
+        ("made/each", "b", None),
+        ("made/each", "a", "each1"),
+        ("made/only", None, None),
+        ("made/only", None, "only4"),
+    ]
+    assert {asset["code_version"] for asset in told} == {"code of each", "code of only"}
 
 
 def test_mapping_is_that_of_the_registry():

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from xec_pipeline.config.output import MlflowConfig
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.config.tasks import TaskConfig, TasksConfig
-from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking, link_to_run
+from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking, OpenRun, link_to_run
 from xec_pipeline.defs.resources.torch_ddp import Interrupted
 
 # MLflow and its resource: what their own dependencies deprecate, and what they call beta.
@@ -29,7 +30,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RegressorRun:
 
 
 def materialize(
-    run: RegressorRun, errors: list[Exception | None], tracking: MlflowTracking | None = None
+    run: RegressorRun,
+    errors: list[Exception | None],
+    tracking: MlflowTracking | None = None,
+    during: Callable[[OpenRun], None] = lambda _: None,
 ) -> dg.ExecuteInProcessResult:
     """Materialize an asset whose attempts raise `errors` in turn."""
     attempts = iter(errors)
@@ -41,6 +45,7 @@ def materialize(
     )
     def weights(context: dg.AssetExecutionContext, mlflow: MlflowTracking):
         with mlflow.run_for(context, run) as tracked:
+            during(tracked)
             error = next(attempts)
             if error is not None:
                 raise error
@@ -98,6 +103,24 @@ def test_retry_continues_the_run_and_failure_and_cancel_differ(run):
         "FINISHED",
         "KILLED",
     ]
+
+
+@pytest.mark.slow
+def test_a_store_that_is_out_of_order_loses_no_weights(run, monkeypatch, caplog):
+    def is_lost(*_: object) -> None:
+        from mlflow.exceptions import MlflowException
+
+        raise MlflowException("the database is locked")
+
+    def lose(tracked: OpenRun) -> None:
+        for name in ("set_tag", "end_run"):
+            monkeypatch.setattr(type(tracked.handle), name, is_lost)
+
+    result = materialize(run, [None], during=lose)
+    assert result.success
+    assert result.asset_materializations_for_node("regressor__weights")[0].metadata["mlflow_run"]
+    for what in ("data version", "end"):
+        assert f"MLflow did not take the {what} of run" in caplog.text
 
 
 def test_without_tracking_there_is_nothing_to_link(run, tmp_path):

@@ -66,6 +66,7 @@ def test_plain_worker_reports_result_and_epochs(ddp, tmp_path, capsys):
     assert made.tags["dagster/data_version"] == "v1"
     assert made.metadata["extra"].value == "passed"
     assert made.metadata["loss"].value == "nan"
+    assert made.metadata["asset"].value == "made/thing"
     observed = result.get_asset_observation_events()
     losses = [event.asset_observation_data.asset_observation.metadata["loss"] for event in observed]
     assert [loss.value for loss in losses] == [1.0, 0.5]

@@ -6,6 +6,7 @@ import uproot
 
 from xec_pipeline.__main__ import main
 from xec_pipeline.config.simulation import simulation_config
+from xec_pipeline.data import limit_files
 from xec_pipeline.data.limit_files import limits_path, read_limits
 from xec_pipeline.data.root_files import find_root_files
 from xec_pipeline.data.root_io import read_provenance_tree, write_tree
@@ -106,6 +107,14 @@ def test_limits_of_other_events_are_not_taken(calculated, copied, tmp_path):
         read_limits(other[:1])
     calculate_limits(other[:1], progress=False)
     assert not np.allclose(read(other[0])["w"], read(calculated[0])["w"])
+
+
+def test_limits_by_other_code_are_not_taken(calculated, monkeypatch):
+    monkeypatch.setattr(limit_files, "calculating_code", lambda: "another")
+    with pytest.raises(DataError, match="xec limits"):
+        read_limits(calculated[:1])
+    monkeypatch.undo()
+    assert len(read_limits(calculated[:1])["event"]) == 6
 
 
 def test_processes_give_the_same_limits(calculated, copied, monkeypatch):

@@ -152,6 +152,7 @@ def test_every_option_of_the_loss_changes_it(
 
 def test_metrics_of_the_contract(fitted: FittedMae):
     expected = {f"{kind}/{name}_loss" for kind in ("train", "val") for name in ("npho", "time")}
+    expected |= {f"{kind}/loss_{name}" for kind in ("train", "val") for name in ("npho", "time")}
     expected |= {"train/total_loss", "val/total_loss", "train/loss", "val/loss", "lr"}
     expected |= {f"val/loss_{face}_{name}" for face in FACES for name in ("npho", "time")}
     expected |= {f"val/{kind}_{name}" for kind in ("mae", "rmse") for name in ("npho", "time")}
@@ -162,6 +163,8 @@ def test_metrics_of_the_contract(fitted: FittedMae):
         assert "train/loss_inner_npho" not in metrics
         assert metrics["train/total_loss"] == pytest.approx(metrics["train/loss"], rel=1e-6)
         assert metrics["val/total_loss"] == metrics["val/loss"]
+        for name in ("npho", "time"):
+            assert metrics[f"val/loss_{name}"] == metrics[f"val/{name}_loss"]
         assert metrics["val/actual_mask_ratio"] == pytest.approx(0.6, abs=2e-4)
         assert metrics["val/rmse_npho"] >= metrics["val/mae_npho"]
 
@@ -181,6 +184,21 @@ def test_faces_of_training_and_learned_weights_are_logged_when_asked_for(
     assert second["channel/npho_log_var"] < first["channel/npho_log_var"]
     weight = 0.5 * np.exp(-second["channel/npho_log_var"])
     assert second["channel/npho_weight"] == pytest.approx(weight)
+
+
+def test_learned_weights_of_both_channels_have_the_names_of_the_contract(
+    tiny_shards: ShardSet, tmp_path: Path
+):
+    run = tiny_mae_run(tmp_path, training={"auto_channel_weight": True})
+    stage = stage_of(run, tiny_shards)
+    metrics = stage.validate(stage.model).metrics
+    learned = {name: value for name, value in metrics.items() if name.startswith("channel/")}
+    assert learned == {
+        "channel/npho_log_var": 0.0,
+        "channel/npho_weight": 0.5,
+        "channel/time_log_var": 0.0,
+        "channel/time_weight": 0.5,
+    }
 
 
 def test_parts_of_an_epoch_are_not_logged_as_the_whole(tiny_shards: ShardSet, tmp_path: Path):

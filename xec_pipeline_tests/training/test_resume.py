@@ -21,7 +21,7 @@ from xec_pipeline.training.guard import StopSignal
 from xec_pipeline.training.loop import Trainer
 from xec_pipeline.training.reporting import SilentReporter
 from xec_pipeline.training.stages.regressor import RegressorStage
-from xec_pipeline.training.start import choose_start, clear_run
+from xec_pipeline.training.start import GoingOn, Recorded, choose_start, clear_run
 from xec_pipeline.training.state import TrainState
 from xec_pipeline.training.system_metrics import EpochClock, throughput_metrics
 from xec_pipeline_tests.training.linear_stage import LinearStage
@@ -294,6 +294,20 @@ class TestStart:
         with pytest.raises(OutputError, match="other events"):
             choose_start(run, "regressor", {"train": "x", "val": "v"}, auto_resume=True)
 
+    def test_dagster_goes_on_with_the_same_code_only(self, tmp_path: Path):
+        run = self.saved(tmp_path, code_version="before")
+
+        def start(recorded: Recorded | None, *, overwrite: bool = False) -> GoingOn | None:
+            return choose_start(
+                run, "regressor", DATA, auto_resume=True, overwrite=overwrite, recorded=recorded
+            )
+
+        assert start(Recorded(code_version="before")) is not None
+        assert start(None) is not None, "by hand nobody takes it for the present code"
+        with pytest.raises(OutputError, match=r"checkpoint_last\.pth was made with other code"):
+            start(Recorded(code_version="now"))
+        assert start(Recorded(code_version="now"), overwrite=True) is None
+
     def test_a_complete_training_is_begun_again_only_with_overwrite(self, tmp_path: Path):
         run = self.saved(tmp_path, epoch=3)
         assert choose_start(run, "regressor", DATA, auto_resume=True) is not None
@@ -302,6 +316,21 @@ class TestStart:
         (run.run_dir / finished_file("regressor")).touch()
         assert choose_start(run, "regressor", DATA, auto_resume=True) is not None
         assert choose_start(run, "regressor", DATA, auto_resume=True, overwrite=True) is None
+
+    def test_an_end_that_dagster_did_not_record_is_not_thrown_away(self, tmp_path: Path):
+        run = self.saved(tmp_path, epoch=3)
+        (run.run_dir / finished_file("regressor")).write_text("v2\n")
+
+        def begins_again(version: str | None) -> bool:
+            recorded = Recorded(data_version=version)
+            found = choose_start(
+                run, "regressor", DATA, auto_resume=True, overwrite=True, recorded=recorded
+            )
+            return found is None
+
+        assert begins_again("v2"), "what is asked for once more is made once more"
+        assert not begins_again("v1")
+        assert not begins_again(None)
 
     def test_nothing_left_to_train_is_an_error_if_asked_for(self, tmp_path: Path):
         self.saved(tmp_path, epoch=3)

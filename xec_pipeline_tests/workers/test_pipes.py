@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from xec_pipeline.errors import ConfigError
@@ -106,9 +107,37 @@ def test_error_file_says_what_happened_and_if_it_will_again(tmp_path, monkeypatc
 
 
 def test_worker_of_a_dead_parent_does_not_start():
-    code = "from xec_pipeline.workers.lifetime import die_with_parent; die_with_parent()"
+    code = "from xec_pipeline.lifetime import die_with_parent; die_with_parent()"
     done = subprocess.run([sys.executable, "-c", code], env={"XEC_PARENT_PID": "1"}, check=False)
     assert done.returncode == 143
+
+
+POOL = """
+import multiprocessing, os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from xec_pipeline.lifetime import start_in_pool
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, context, start_in_pool, (os.getpid(), int)) as pool:
+        ids = [pool.submit(os.getpid) for _ in range(2)]
+        print(*{found.result() for found in ids}, flush=True)
+        time.sleep(600)
+"""
+
+
+def test_a_pool_ends_with_the_worker_that_opened_it(tmp_path):
+    script = tmp_path / "opens_a_pool.py"
+    script.write_text(POOL)
+    worker = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    with worker:
+        assert worker.stdout is not None
+        children = [psutil.Process(int(pid)) for pid in worker.stdout.readline().split()]
+        assert children
+        assert all(child.is_running() for child in children)
+        worker.kill()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
 
 
 def test_files_that_were_made_are_told_with_their_size(recorder, tmp_path):

@@ -15,7 +15,7 @@ import yaml
 from xec_pipeline.evaluation.sensor_predictions import read_prediction_metadata
 from xec_pipeline.training.checkpoint import load_checkpoint, tensor_digest
 from xec_pipeline.training.transfer import read_encoder
-from xec_pipeline.workers import mae_files, train
+from xec_pipeline.workers import train
 from xec_pipeline.workers.train_mae import main
 from xec_pipeline_tests.training.tiny import tiny_tree
 from xec_pipeline_tests.training.tiny_mae import tiny_mae_run
@@ -98,11 +98,9 @@ def test_encoders_hold_the_averaged_weights_and_their_origin(words: list[str], f
     assert differing == {"file", "file_sha256"}
 
 
-def test_predictions_are_a_root_file_that_another_reader_opens(
-    words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(mae_files, "PREDICTED_EVENTS", 20)
-    assert main([*words, "--predict_channels", "npho"]) == 0
+def test_predictions_are_a_root_file_that_another_reader_opens(words: list[str], folder: Path):
+    few = ["--set", "checkpoint.max_predicted_events=20"]
+    assert main([*words, "--predict_channels", "npho", *few]) == 0
     path = folder / "mae_predictions_epoch_2.root"
     with uproot.open(path) as file:
         tree = file["predictions"]

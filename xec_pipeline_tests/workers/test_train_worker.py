@@ -5,19 +5,23 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
-from xec_pipeline.config.loader import validate
+from xec_pipeline.config.file_names import finished_file
+from xec_pipeline.config.loader import load_regressor_run, validate
 from xec_pipeline.config.run import RegressorRun
+from xec_pipeline.data.shards import ensure_shards
 from xec_pipeline.evaluation.tables import read_prediction_csvs
 from xec_pipeline.training.checkpoint import Checkpoint, load_checkpoint
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.start import GoingOn
-from xec_pipeline.workers import training
+from xec_pipeline.workers import entry, training
+from xec_pipeline.workers.pipes import Report
 from xec_pipeline.workers.train import main
 from xec_pipeline_tests.training.tiny import tiny_tree
 
@@ -157,3 +161,43 @@ def test_sigterm_saves_the_state_and_leaves_with_143(tmp_path: Path, words: list
     saved = load_checkpoint(path)
     assert 1 <= saved.epoch < 400
     assert saved.global_step == 6 * saved.epoch + saved.step_in_epoch
+
+
+def started_by_dagster(monkeypatch: pytest.MonkeyPatch, code: str, version: str | None) -> None:
+    told = {"code_version": code, "data_version": version}
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setattr(entry, "open_report", lambda _: nullcontext(Report(0, {"asset": told})))
+
+
+def test_under_dagster_shards_are_not_built(
+    tmp_path: Path,
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    started_by_dagster(monkeypatch, "c1", None)
+    assert main(words) == 2
+    assert "materialize data/shards [" in capsys.readouterr().err
+    assert not (tmp_path / "shards").exists()
+
+
+def test_under_dagster_a_training_is_taken_up_by_its_own_code_only(
+    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    last = tmp_path / "artifacts" / "tiny" / "checkpoint_last.pth"
+    run = load_regressor_run(words[1])
+    ensure_shards(run.data, run.data.train_path, progress=False)
+
+    def train(code: str, version: str | None) -> tuple[float, str]:
+        started_by_dagster(monkeypatch, code, version)
+        assert main([*words, "--epochs", "1", "--auto_resume", "--overwrite", "--skip_final"]) == 0
+        assert load_checkpoint(last).code_version == code
+        return last.stat().st_mtime_ns, (last.parent / finished_file("regressor")).read_text()
+
+    first, version = train("c1", None)
+    # The step failed after the worker's end: nothing was recorded.
+    assert train("c1", None) == (first, version)
+    again, same = train("c1", version.strip())
+    assert again > first
+    assert same == version
+    assert train("c2", None)[0] > again

@@ -5,9 +5,9 @@ import pytest
 from xec_pipeline.errors import CheckpointError
 from xec_pipeline.models.regressor import build_regressor
 from xec_pipeline.training.checkpoint import Checkpoint, write_checkpoint
-from xec_pipeline.training.start import GoingOn
+from xec_pipeline.training.start import GoingOn, Recorded
 from xec_pipeline.training.transfer import read_encoder
-from xec_pipeline.workers.upstream import recorded_path, require_recorded
+from xec_pipeline.workers.upstream import recorded_path, recorded_weights, require_recorded
 from xec_pipeline_tests.training.tiny import tiny_run
 
 
@@ -36,6 +36,13 @@ def test_the_recorded_encoder_is_accepted(encoder, tmp_path):
 def test_by_hand_nothing_is_recorded(encoder):
     assert recorded_path({}) is None
     require_recorded({}, encoder)
+
+
+def test_a_worker_is_told_what_was_recorded_of_its_asset():
+    assert recorded_weights({}) is None
+    asset = {"key": "regressor/weights", "partition": "demo", "data_version": "v1"}
+    told = recorded_weights({"asset": {**asset, "code_version": "c1"}})
+    assert told == Recorded(data_version="v1", code_version="c1")
 
 
 def test_another_encoder_is_refused(encoder, tmp_path):

@@ -51,7 +51,8 @@ measurement_config = dg.AssetSpec(
     keys.MEASUREMENT_CONFIG,
     description=(
         "Section `validation` of an inpainter's YAML file, and its test events: what is measured. "
-        "The version is their hash, with the content of the file of dead sensors."
+        "The version is their hash, with the content of the file, folder or database of dead "
+        "sensors; of a database, that of the run `dead_run`."
     ),
     partitions_def=inpainter_partitions,
     group_name="config",

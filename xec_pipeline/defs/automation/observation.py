@@ -22,6 +22,7 @@ from xec_pipeline.defs.partitions import (
     mae_partitions,
     run_partitions,
 )
+from xec_pipeline.detector.dead_runs import dead_mask_for, is_database
 from xec_pipeline.errors import ConfigError, DataError
 from xec_pipeline.versioning import ContentHashes
 
@@ -105,7 +106,7 @@ def _changed_config(
 ) -> Iterator[dg.AssetObservation]:
     try:
         version = version_of(name)
-    except ConfigError as error:
+    except (ConfigError, DataError) as error:
         _log.warning("%s", error)
         return
     yield from _if_new(instance, asset, name, version)
@@ -125,7 +126,19 @@ def _export(name: str) -> str:
 
 
 def _measurement(name: str) -> str:
-    return registered_inpainter(name).measurement_digest()
+    """Return the version of what an inpainter is measured with, a run's dead sensors included.
+
+    Raises
+    ------
+    XecError
+        If the database does not answer.
+    """
+    run = registered_inpainter(name)
+    source, dead_run = run.validation.dead_file, run.validation.dead_run
+    digest = run.measurement_digest()
+    if source is None or dead_run is None or not is_database(source):
+        return digest
+    return short_hash({"options": digest}, dead_mask_for(source, dead_run).tobytes())
 
 
 def _inpainter_export(name: str) -> str:

@@ -6,6 +6,7 @@ to import, so that happens inside a step only.
 
 import contextlib
 import dataclasses
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from xec_pipeline.defs.lineage import latest_of
 from xec_pipeline.defs.resources.torch_ddp import Interrupted
 from xec_pipeline.training.tracking import NO_TRACKING, open_tracker, refer_to, tracking_uri
 
+_log: Final = logging.getLogger(__name__)
 # The fluent interface leaves these behind in the environment of the step.
 _LEFT_BEHIND: Final = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
 
@@ -47,7 +49,8 @@ class OpenRun:
         if self.handle is None:
             return result
         if result.data_version is not None:
-            self.handle.set_tag("data_version", result.data_version.value)
+            with _store_may_fail(f"the data version of run {self.run_id}"):
+                self.handle.set_tag("data_version", result.data_version.value)
         link = {
             "mlflow_run": link_to_run(self.env["MLFLOW_TRACKING_URI"], self.handle, self.run_id)
         }
@@ -160,7 +163,19 @@ def _fluent(
         try:
             yield handle
         finally:
-            handle.end_run()
+            with _store_may_fail(f"the end of run {run_id}"):
+                handle.end_run()
+
+
+@contextlib.contextmanager
+def _store_may_fail(what: str) -> Iterator[None]:
+    """Warn if MLflow does not take something: weights that are there already are not lost by it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        _log.warning("MLflow did not take %s: %s", what, error)
 
 
 def _tags(context: dg.AssetExecutionContext) -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field, field_validator
 
+from xec_pipeline.defs.lineage import recorded_asset
 from xec_pipeline.defs.resources.failures import (
     as_dagster_failure,
     read_error_file,
@@ -23,7 +24,7 @@ from xec_pipeline.defs.resources.failures import (
 )
 from xec_pipeline.defs.resources.gpus import visible_gpus
 from xec_pipeline.defs.resources.processes import Descendants
-from xec_pipeline.workers.lifetime import PARENT_PID_ENV
+from xec_pipeline.lifetime import PARENT_PID_ENV
 from xec_pipeline.workers.pipes import ERROR_FILE_ENV, as_line
 
 Profile = Literal["train", "eval", "cpu"]
@@ -114,7 +115,8 @@ class TorchDDP(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic on
         profile
             How it is started.
         extras, env
-            What the worker finds in its report's `extras`, and in its environment.
+            What the worker finds in its report's `extras`, beside what Dagster knows of the asset,
+            and in its environment.
 
         Returns
         -------
@@ -136,7 +138,7 @@ class TorchDDP(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic on
         started = time.monotonic()
         with dg.open_pipes_session(
             context=context,
-            extras=dict(extras or {}),
+            extras={"asset": recorded_asset(context), **(extras or {})},
             context_injector=dg.PipesTempFileContextInjector(),
             message_reader=dg.PipesTempFileMessageReader(),
         ) as session:
