@@ -118,7 +118,8 @@ def test_a_store_that_is_out_of_order_loses_no_weights(run, monkeypatch, caplog)
 
     result = materialize(run, [None], during=lose)
     assert result.success
-    assert result.asset_materializations_for_node("regressor__weights")[0].metadata["mlflow_run"]
+    (made,) = result.asset_materializations_for_node("regressor__weights")
+    assert "mlflow_run" in made.metadata
     for what in ("data version", "end"):
         assert f"MLflow did not take the {what} of run" in caplog.text
 
