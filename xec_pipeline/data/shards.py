@@ -122,21 +122,24 @@ def open_built_shards(config: DataConfig, path: str) -> ShardSet:
         raise DataError(f"{folder}: no shards of {path} are here; {advice}")
     shards = open_shards(folder)
     built = shards.manifest.settings
-    different = [
-        f"{name} {getattr(built, name)!r} instead of {getattr(settings, name)!r}"
-        for name in ShardSettings.model_fields
-        if getattr(built, name) != getattr(settings, name)
-    ]
-    if different:
+    if built != settings:
         raise DataError(
-            f"{folder}: built with {', '.join(different)}; {advice}. Runs with other options need "
-            "a data.shard_dir of their own"
+            f"{folder}: built with {_differences(built, settings)}; {advice}. All runs that name "
+            "these events share their shards, and need the same options"
         )
     parts = shards.manifest.sources
     sources = [_identify(file, parts, settings) for file in find_root_files(path)]
     if [source.key for source in sources] != [_key_of(part.folder) for part in parts]:
         raise DataError(f"{folder}: not of the ROOT files that are now in {path}; {advice}")
     return shards
+
+
+def _differences(built: ShardSettings, wanted: ShardSettings) -> str:
+    return ", ".join(
+        f"{name} {getattr(built, name)!r} instead of {getattr(wanted, name)!r}"
+        for name in ShardSettings.model_fields
+        if getattr(built, name) != getattr(wanted, name)
+    )
 
 
 def build_shards(
