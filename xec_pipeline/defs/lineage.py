@@ -93,6 +93,8 @@ def upstream_encoder(instance: dg.DagsterInstance, mae: str) -> UpstreamEncoder:
     )
 
 
+_NO_EVENT: Final = "NULL"
+"""What Dagster writes where the number of an input's latest event would stand."""
 _WEIGHTS: Final[Mapping[RunKind, dg.AssetKey]] = {
     "mae": keys.ENCODER,
     "regressor": keys.WEIGHTS,
@@ -134,6 +136,16 @@ def latest_of(
     records = instance.fetch_materializations(wanted, limit=1).records
     made = records[0].event_log_entry.asset_materialization if records else None
     return None if made is None else (made, records[0].run_id)
+
+
+def last_event_seen(made: dg.AssetMaterialization, upstream: dg.AssetKey) -> int:
+    """Return the storage number of the last event of an input when an asset was made; -1 for none.
+
+    Dagster writes this into a tag, "NULL" if the input had no event then.
+    """
+    name = "/".join(upstream.path)
+    text = (made.tags or {}).get(f"dagster/input_event_pointer/{name}", _NO_EVENT)
+    return -1 if text == _NO_EVENT else int(text)
 
 
 def made_before(

@@ -160,6 +160,16 @@ def test_shards_follow_files_that_changed_and_nothing_else(instance):
     assert sensors.shards_follow.default_status == dg.DefaultSensorStatus.STOPPED
 
 
+def test_shards_of_files_that_were_not_observed_yet_are_made_again(instance):
+    build(instance)
+    assert list(sensors.shard_requests(instance)) == []
+    observe(instance, "1")
+    (first,) = sensors.shard_requests(instance)
+    assert first.partition_key == "data.toy.val"
+    build(instance)
+    assert list(sensors.shard_requests(instance)) == []
+
+
 def test_files_that_are_still_being_copied_are_not_read(instance, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XEC_FILE_AGE", "60")
@@ -239,6 +249,37 @@ def test_what_changed_is_read_from_the_events(instance):
     assert chain.changes() == []
     chain.predict(code="older")
     assert chain.changes() == ["has other code"]
+
+
+def train(instance, run: str = "demo") -> None:
+    """Make weights from what is there, so that Dagster itself writes the tags."""
+    spec = weights.get_asset_spec()
+
+    @dg.asset(
+        key=spec.key,
+        deps=spec.deps,
+        code_version=spec.code_version,
+        partitions_def=weights.partitions_def,
+    )
+    def trained() -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(data_version=dg.DataVersion("w"))
+
+    definitions = defs()
+    above = [definitions.resolve_assets_def(dep.asset_key) for dep in spec.deps]
+    dg.materialize([trained, *above], instance=instance, partition_key=run, selection=[trained])
+
+
+def test_inputs_without_any_event_are_no_obstacle(instance):
+    train(instance)
+    assert list(changes(instance, weights, "demo")) == []
+    report(instance, keys.ENCODER, "e1")
+    report(instance, keys.SHARDS, "s1", "data.toy.val")
+    assert list(changes(instance, weights, "demo")) == [
+        "has other input: data/shards [data.toy.val]",
+        "has other input: mae/encoder [demo]",
+    ]
+    train(instance)
+    assert list(changes(instance, weights, "demo")) == []
 
 
 def test_tick_sees_new_root_files_configurations_and_encoders(instance):
