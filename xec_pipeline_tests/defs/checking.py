@@ -4,6 +4,9 @@ from typing import Any
 
 import dagster as dg
 
+from xec_pipeline.defs import keys
+
+DATASET = "data.toy.val"
 CheckDefinition = Any
 
 
@@ -11,13 +14,15 @@ def check(
     definition: CheckDefinition,
     key: dg.AssetKey,
     instance: dg.DagsterInstance | None = None,
-    partition: str = "demo",
+    partition: str | None = None,
     /,
     **metadata: Any,
 ) -> dg.AssetCheckEvaluation:
-    """Materialize an asset with this metadata, together with the check."""
+    """Materialize a partition of an asset with this metadata, together with the check."""
+    (spec,) = definition.check_specs
+    partition = partition or (DATASET if key == keys.SHARDS else "demo")
 
-    @dg.asset(key=key, partitions_def=dg.StaticPartitionsDefinition([partition]))
+    @dg.asset(key=key, partitions_def=spec.partitions_def)
     def asset() -> dg.MaterializeResult[None]:
         return dg.MaterializeResult(metadata=metadata)
 

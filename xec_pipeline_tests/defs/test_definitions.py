@@ -156,6 +156,13 @@ def test_checks_are_described_and_block_where_a_result_must_not_be_used(definiti
     assert found == CHECKS
 
 
+def test_checks_have_the_partitions_of_their_assets(definitions, specs):
+    for each in definitions.asset_checks or ():
+        for check in each.check_specs:
+            asset = specs[check.asset_key.to_user_string()]
+            assert check.partitions_def == asset.partitions_def
+
+
 def test_only_figures_and_tables_are_made_unasked(specs):
     automatic = {name for name, spec in specs.items() if spec.automation_condition is not None}
     assert automatic == {

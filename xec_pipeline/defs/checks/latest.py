@@ -1,8 +1,4 @@
-"""What checks have in common: the run they are about, and what was made of it last.
-
-A check concerns the run whose asset was just made. (Checks with partitions of their own are a
-preview in Dagster.)
-"""
+"""What checks have in common: the partition they are about, and what was made of it last."""
 
 import math
 from typing import Any, Final
@@ -17,8 +13,20 @@ _HISTORY: Final = 100
 
 
 def run_name(context: dg.AssetCheckExecutionContext) -> str:
-    """Return the partition that was just made."""
-    return context.run.tags["dagster/partition"]
+    """Return the partition that is looked at.
+
+    Raises
+    ------
+    dagster.Failure
+        If the Dagster run has none.
+    """
+    if not context.has_partition_key:
+        raise dg.Failure(
+            "this check looks at one partition of its asset, and none was given: materialize that "
+            "partition, which runs the check too",
+            allow_retries=False,
+        )
+    return context.partition_key
 
 
 def latest(
