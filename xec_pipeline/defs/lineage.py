@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from xec_pipeline.config.datasets import dataset_key
 from xec_pipeline.config.origin import encoder_by_name, resumed_run
 from xec_pipeline.config.pretrained import PretrainedRun
 from xec_pipeline.config.registry import RunKind, registered_mae
@@ -91,6 +92,14 @@ def upstream_encoder(instance: dg.DagsterInstance, mae: str) -> UpstreamEncoder:
         data_version=(made.tags or {})[keys.VERSION_TAG],
         dagster_run_id=dagster_run_id,
     )
+
+
+def begun_with(
+    paths: Iterable[str], upstream: UpstreamEncoder | None = None
+) -> list[tuple[dg.AssetKey, str]]:
+    """Return what a training begins with, as assets and partitions: its shards, its encoder."""
+    shards = [(keys.SHARDS, name) for name in sorted(map(dataset_key, paths))]
+    return shards + ([(keys.ENCODER, upstream.mae)] if upstream else [])
 
 
 _NO_EVENT: Final = "NULL"

@@ -60,15 +60,32 @@ def instance():
     ],
 )
 def test_plan_makes_what_is_not_up_to_date(registry, changed, assets, reason):
-    found = plan(registered_regressor("demo"), {**FRESH, **changed})
+    found = plan(registered_regressor("demo"), {**FRESH, **changed}, {})
     assert list(found.assets) == assets
     assert reason in found.reason
 
 
 def test_force_trains_all_the_same_but_not_on_old_shards(registry):
     run = registered_regressor("demo")
-    assert plan(run, FRESH, force=True).assets == keys.RETRAINED
-    assert plan(run, {**FRESH, SHARDS[0]: "STALE"}, force=True).assets == ()
+    assert plan(run, FRESH, {}, force=True).assets == keys.RETRAINED
+    assert plan(run, {**FRESH, SHARDS[0]: "STALE"}, {}, force=True).assets == ()
+
+
+@pytest.mark.parametrize(
+    ("item", "changed", "assets"),
+    [
+        (SHARDS[1], {(keys.WEIGHTS, "demo"): "STALE"}, []),
+        ((keys.ENCODER, "demo"), {(keys.WEIGHTS, "demo"): "STALE"}, []),
+        ((keys.WEIGHTS, "demo"), {(keys.ONNX, "demo"): "MISSING"}, []),
+        ((keys.WEIGHTS, "demo"), {(keys.WEIGHTS, "demo"): "STALE"}, [*keys.RETRAINED]),
+        ((keys.ONNX, "demo"), {(keys.ONNX, "demo"): "STALE"}, [keys.ONNX]),
+        ((keys.ONNX, "demo"), {(keys.PREDICTIONS, "demo"): "STALE"}, []),
+    ],
+)
+def test_nothing_follows_what_failed_its_checks(registry, item, changed, assets):
+    found = plan(registered_regressor("demo"), {**FRESH, **changed}, {item: ["a check failed"]})
+    assert list(found.assets) == assets
+    assert ("a check failed" in found.reason) is not bool(assets)
 
 
 def tick(instance, when: dt.datetime):

@@ -15,6 +15,7 @@ from xec_pipeline.defs.automation.retraining import (
     schedule_names,
     scheduled_runs,
     training_run,
+    what_speaks_against,
 )
 from xec_pipeline.defs.automation.sensors import min_age_seconds
 from xec_pipeline.defs.automation.up_to_date import look_at
@@ -42,7 +43,7 @@ def evaluate(
     run = registered_regressor(name)
     observe(instance)
     known, causes = look_at(instance, run)
-    found = plan(run, known, force=run.schedule.force)
+    found = plan(run, known, what_speaks_against(instance, run), force=run.schedule.force)
     if not found.assets:
         return dg.SkipReason(found.reason)
     for line in (found.reason, *causes):
