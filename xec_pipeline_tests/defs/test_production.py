@@ -20,6 +20,8 @@ from xec_pipeline.defs.assets.production import (
 )
 from xec_pipeline.defs.automation.conditions import on_changed_data_or_code
 from xec_pipeline.defs.checks.production import published_model_is_the_selected_one
+from xec_pipeline.defs.checks.regressor import onnx_reproduces_network
+from xec_pipeline.defs.partitions import run_partitions
 from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
 from xec_pipeline.defs.resources.torch_ddp import TorchDDP
 from xec_pipeline.versioning import content_hash
@@ -198,6 +200,47 @@ def test_published_model_must_be_the_selected_one(instance, tmp_path, selected, 
     (evaluation,) = result.get_asset_check_evaluations()
     assert evaluation.passed is passes
     assert evaluation.blocking
+
+
+@pytest.mark.parametrize("parity", [0.2, 9.0], ids=["passes", "fails"])
+def test_publication_waits_for_a_selection_and_not_for_the_models_of_all_runs(instance, parity):
+    @dg.asset(key=keys.SELECTION)
+    def selected() -> None:
+        """Tells the model in use."""
+
+    @dg.asset(key=keys.ONNX, partitions_def=run_partitions)
+    def exported() -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(metadata={"parity_of_allowed": parity, "parity_events": 64})
+
+    everything = [selected, exported, onnx_reproduces_network, production_onnx]
+    definitions = dg.Definitions(
+        [selected, exported, production_onnx],
+        asset_checks=[onnx_reproduces_network],
+        resources={"ddp": Reports()},
+    )
+    cursor = None
+
+    def asked_for() -> bool:
+        nonlocal cursor
+        result = dg.evaluate_automation_conditions(definitions, instance, cursor=cursor)
+        cursor = result.cursor
+        return bool(result.total_requested)
+
+    def make(asset, partition: str | None = None) -> None:
+        dg.materialize(
+            everything,
+            instance=instance,
+            selection=dg.AssetSelection.assets(asset.key),
+            partition_key=partition,
+            resources={"ddp": Reports()},
+            raise_on_error=False,
+        )
+
+    assert not asked_for()
+    make(exported, "demo")
+    assert not asked_for(), "nothing is selected yet"
+    make(selected)
+    assert asked_for()
 
 
 class Board:

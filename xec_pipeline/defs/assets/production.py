@@ -90,7 +90,8 @@ def selection(
     owners=keys.OWNERS,
     code_version=code.PUBLISHED.version(),
     retry_policy=figure_retries(),
-    automation_condition=on_changed_data_or_code(with_all_inputs=False),
+    # The models of all runs: that of the one in use was kept when it was selected.
+    automation_condition=on_changed_data_or_code(dg.AssetSelection.assets(keys.ONNX)),
     pool=keys.PRODUCTION_POOL,
 )
 def production_onnx(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
