@@ -109,6 +109,34 @@ def test_tick_asks_once_for_each_time_it_is_for(registry, instance, monkeypatch)
     assert "training again would give the same weights" in str(skipped.skip_message)
 
 
+@pytest.mark.parametrize(
+    ("job", "selection", "tags", "waits"),
+    [
+        ("retrain_regressor", None, {"xec/retrain": "demo"}, True),
+        ("train_regressor", None, {"dagster/partition": "demo"}, True),
+        ("train_regressor", None, {"dagster/partition": "never"}, False),
+        ("draw_figures", None, {"dagster/partition": "demo"}, False),
+        ("__ASSET_JOB", {keys.WEIGHTS}, {"dagster/partition": "demo"}, True),
+        ("__ASSET_JOB", {keys.TABLE}, {"dagster/partition": "demo"}, False),
+    ],
+)
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
+def test_tick_waits_for_a_training_that_is_not_finished(
+    registry, instance, monkeypatch, job, selection, tags, waits, status
+):
+    known = {**FRESH, (keys.WEIGHTS, "demo"): "STALE"}
+    monkeypatch.setattr(schedules, "look_at", lambda *_asked: (known, ["a reason"]))
+    run = dg.DagsterRun(job_name=job, asset_selection=selection, tags=tags, status=status)
+    instance.add_run(run)
+    monday = dt.datetime(2026, 11, 30, 3, tzinfo=dt.timezone.utc)
+    found = tick(instance, monday)
+    assert isinstance(found, dg.SkipReason) is waits
+    assert waits is (run.run_id in str(getattr(found, "skip_message", "")))
+    instance.delete_run(run.run_id)
+    instance.add_run(run.with_status(dg.DagsterRunStatus.FAILURE))
+    assert isinstance(tick(instance, monday), dg.RunRequest), "a finished one is no obstacle"
+
+
 def test_schedules_are_named_after_runs_and_off_at_first(registry):
     (schedule,) = schedules.schedules().schedules or ()
     assert isinstance(schedule, dg.ScheduleDefinition)

@@ -19,13 +19,21 @@ from xec_pipeline.config.registry import registered_regressor, run_names
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.defs import keys
 from xec_pipeline.defs.acceptance import objections, used_by
+from xec_pipeline.defs.automation.jobs import retrain_regressor, train_regressor
 from xec_pipeline.defs.partitions import evaluation_paths, training_paths
 from xec_pipeline.defs.staleness import AssetPartition
 from xec_pipeline.errors import ConfigError
 
 RUN_TAG: Final = "xec/retrain"
 """Tag with the name of the run that is to be trained again."""
+_PARTITION_TAG: Final = "dagster/partition"
 _FRESH: Final = "FRESH"
+_UNFINISHED: Final = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -147,6 +155,25 @@ def _with_followers(not_fresh: Iterable[dg.AssetKey]) -> tuple[dg.AssetKey, ...]
     if wanted & {keys.PREDICTIONS, keys.BASELINES}:
         wanted.add(keys.TABLE)
     return tuple(key for key in keys.RETRAINED if key in wanted)
+
+
+def training_now(instance: dg.DagsterInstance, run: str) -> str | None:
+    """Return the Dagster run that is to train a run and is not finished yet; None if there is none.
+
+    That is one of a schedule, or any other that makes the weights of the run.
+    """
+    for tag in (RUN_TAG, _PARTITION_TAG):
+        wanted = dg.RunsFilter(statuses=_UNFINISHED, tags={tag: run})
+        for found in instance.get_runs(wanted):
+            if tag == RUN_TAG or _makes_weights(found):
+                return found.run_id
+    return None
+
+
+def _makes_weights(run: dg.DagsterRun) -> bool:
+    if run.asset_selection is None:
+        return run.job_name in {train_regressor.name, retrain_regressor.name}
+    return keys.WEIGHTS in run.asset_selection
 
 
 def training_run(plan: Plan, run: str, tick: str) -> dg.RunRequest:

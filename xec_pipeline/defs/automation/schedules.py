@@ -14,6 +14,7 @@ from xec_pipeline.defs.automation.retraining import (
     plan,
     schedule_names,
     scheduled_runs,
+    training_now,
     training_run,
     what_speaks_against,
 )
@@ -42,6 +43,8 @@ def evaluate(
     """
     run = registered_regressor(name)
     observe(instance)
+    if busy := training_now(instance, name):
+        return dg.SkipReason(f"{name} is being trained or waits for it: Dagster run {busy}")
     known, causes = look_at(instance, run)
     found = plan(run, known, what_speaks_against(instance, run), force=run.schedule.force)
     if not found.assets:
