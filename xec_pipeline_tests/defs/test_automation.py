@@ -62,7 +62,7 @@ def test_run_configuration_is_reported_by_its_options(instance, tmp_path, monkey
     path = tmp_path / "regressor" / "demo.yaml"
     path.parent.mkdir()
     path.write_text("preset: demo\n")
-    assert len(tick(sensors.run_registry, instance)) == 3, "training, evaluation, export"
+    assert len(tick(sensors.run_registry, instance)) == 4, "training, evaluation, export; rule"
     path.write_text("preset: demo  # as it is\n")
     assert tick(sensors.run_registry, instance) == []
     path.write_text("preset: demo\ntraining: {lr: 7.7e-3}\n")
@@ -78,6 +78,7 @@ def test_configurations_of_masked_autoencoders_are_reported_too(instance, tmp_pa
     monkeypatch.setenv("XEC_RUNS", str(tmp_path))
     path = tmp_path / "mae" / "demo.yaml"
     path.parent.mkdir()
+    tick(sensors.run_registry, instance)
     path.write_text("")
     (event,) = tick(sensors.run_registry, instance)
     assert (event.asset_key, event.partition) == (keys.MAE_CONFIG, "demo")
@@ -85,6 +86,18 @@ def test_configurations_of_masked_autoencoders_are_reported_too(instance, tmp_pa
     assert tick(sensors.run_registry, instance) == []
     path.write_text("model: {mask_ratio: 0.55}\n")
     assert len(tick(sensors.run_registry, instance)) == 1
+
+
+def test_the_rule_of_selection_is_reported_by_what_it_decides(instance, tmp_path, monkeypatch):
+    monkeypatch.setenv("XEC_RUNS", str(tmp_path))
+    (default,) = tick(sensors.run_registry, instance)
+    assert (default.asset_key, default.partition) == (keys.PRODUCTION_CONFIG, None)
+    path = tmp_path / "production.yaml"
+    path.write_text("worse_sigma: 2  # as it is\nreconsider_days: 7\n")
+    assert tick(sensors.run_registry, instance) == []
+    path.write_text("worse_sigma: 3\n")
+    (event,) = tick(sensors.run_registry, instance)
+    assert event.tags != default.tags
 
 
 class Tables:

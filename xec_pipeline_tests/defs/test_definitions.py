@@ -32,7 +32,7 @@ MADE = {
 }
 EXTERNAL = {"raw/root_files", "config/regressor", "config/mae", "config/inpainter"}
 EXTERNAL |= {"config/regressor_evaluation", "config/regressor_export"}
-EXTERNAL |= {"config/inpainter_measurement", "config/inpainter_export"}
+EXTERNAL |= {"config/inpainter_measurement", "config/inpainter_export", "config/production"}
 HEAVY = "torch uproot awkward matplotlib pandas mlflow dagster_mlflow scipy onnx onnxruntime"
 
 
@@ -101,7 +101,7 @@ def test_graph_holds_the_chain(specs):
     }
     assert above["regressor/baselines_csv"] == evaluated
     made = {"regressor/weights", "regressor/predictions_csv", "regressor/onnx"}
-    assert above["production/selection"] == made
+    assert above["production/selection"] == made | {"config/production"}
     assert above["production/onnx"] == {"production/selection", "regressor/onnx"}
     assert above["leaderboard"] == {"regressor/resolution_table", "production/selection"}
 

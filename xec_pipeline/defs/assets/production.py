@@ -46,7 +46,7 @@ def reconsidered() -> dg.FreshnessPolicy | None:
 
 @dg.asset(
     key=keys.SELECTION,
-    deps=[keys.WEIGHTS, keys.PREDICTIONS, keys.ONNX],
+    deps=[keys.WEIGHTS, keys.PREDICTIONS, keys.ONNX, keys.PRODUCTION_CONFIG],
     group_name="production",
     kinds={"json", "mlflow"},
     owners=keys.OWNERS,

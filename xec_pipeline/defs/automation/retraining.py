@@ -19,7 +19,9 @@ from xec_pipeline.config.registry import registered_regressor, run_names
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.defs import keys
 from xec_pipeline.defs.acceptance import objections, used_by
-from xec_pipeline.defs.automation.jobs import retrain_regressor, train_regressor
+
+# The module: a job among the names of this one would be defined twice.
+from xec_pipeline.defs.automation import jobs
 from xec_pipeline.defs.partitions import evaluation_paths, training_paths
 from xec_pipeline.defs.staleness import AssetPartition
 from xec_pipeline.errors import ConfigError
@@ -172,7 +174,7 @@ def training_now(instance: dg.DagsterInstance, run: str) -> str | None:
 
 def _makes_weights(run: dg.DagsterRun) -> bool:
     if run.asset_selection is None:
-        return run.job_name in {train_regressor.name, retrain_regressor.name}
+        return run.job_name in {jobs.train_regressor.name, jobs.retrain_regressor.name}
     return keys.WEIGHTS in run.asset_selection
 
 
