@@ -113,14 +113,15 @@ def evaluations(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> Iterat
             check, limit=_PAGE, cursor=cursor
         )
         for record in records:
-            event = record.event.dagster_event if record.event else None
-            if event and event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            entry = record.event
+            event = entry.dagster_event if entry else None
+            if entry and event and event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
                 about = event.asset_check_evaluation_data.target_materialization_data
                 yield Evaluation(
                     passed=record.status.value == "SUCCEEDED",
                     materialization=about.storage_id if about else None,
                     partition=record.partition,
-                    timestamp=record.event.timestamp,
+                    timestamp=entry.timestamp,
                 )
         if len(records) < _PAGE:
             return

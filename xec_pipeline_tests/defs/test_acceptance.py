@@ -26,7 +26,7 @@ def instance():
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """What the workers report."""
     numbers = dict(SOUND)
 

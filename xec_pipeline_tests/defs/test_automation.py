@@ -190,7 +190,7 @@ class CheckedTables:
         @partition_check(
             asset=model.key, partitions_def=RUNS, blocking=True, description="It is exact."
         )
-        def exact() -> dg.AssetCheckResult:
+        def exact(_context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
             return dg.AssetCheckResult(passed=False)
 
         @dg.asset(
@@ -223,7 +223,7 @@ class CheckedTables:
             cursor=self.cursor,
         )
         self.cursor = result.cursor
-        found = sorted(result.get_requested_partitions(figure.key))
+        found = sorted(filter(None, result.get_requested_partitions(figure.key)))
         for run in found:
             self.make("figure", run)
         return found

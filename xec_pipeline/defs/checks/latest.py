@@ -27,7 +27,7 @@ def run_name(context: dg.AssetCheckExecutionContext) -> str:
             "partition, which runs the check too",
             allow_retries=False,
         )
-    return context.partition_key
+    return str(context.partition_key)
 
 
 def latest(
