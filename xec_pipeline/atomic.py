@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def replacing(path: Path) -> Iterator[Path]:
         If the disk is full; the message names the file. Nothing half-written is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    writer = f"{os.getpid()}-{threading.get_native_id()}"  # two threads may write the same file
+    partial = path.with_name(f".{path.stem}.{writer}.part{path.suffix}")
     try:
         yield partial
         _flush(partial)

@@ -4,6 +4,7 @@ from typing import Final, Literal, get_args
 
 from pydantic import Field, field_validator
 
+from xec_pipeline.config.run_base import short_hash
 from xec_pipeline.config.section import Section
 
 Quantity = Literal["energy", "u", "v", "w", "time", "theta", "phi", "opening angle"]
@@ -32,6 +33,10 @@ class ProductionConfig(Section):
     """Name in MLflow's model registry; its alias `champion` is the model in use."""
     reconsider_days: int | None = Field(default=90, ge=1)
     """Days after which Dagster calls the selection overdue if none was made; null for never."""
+
+    def digest(self) -> str:
+        """Return the hash of what can change who is selected, and where it is published."""
+        return short_hash(self.model_dump(exclude={"reconsider_days"}))
 
     @field_validator("decides_on")
     @classmethod

@@ -12,6 +12,7 @@ EVALUATION_CONFIG: Final = dg.AssetKey(["config", "regressor_evaluation"])
 EXPORT_CONFIG: Final = dg.AssetKey(["config", "regressor_export"])
 INPAINTER_EXPORT_CONFIG: Final = dg.AssetKey(["config", "inpainter_export"])
 MEASUREMENT_CONFIG: Final = dg.AssetKey(["config", "inpainter_measurement"])
+PRODUCTION_CONFIG: Final = dg.AssetKey(["config", "production"])
 SHARDS: Final = dg.AssetKey(["data", "shards"])
 ENCODER: Final = dg.AssetKey(["mae", "encoder"])
 WEIGHTS: Final = dg.AssetKey(["regressor", "weights"])
@@ -35,8 +36,8 @@ PRODUCTION_ONNX: Final = dg.AssetKey(["production", "onnx"])
 LEADERBOARD: Final = dg.AssetKey(["leaderboard"])
 RETRAINED: Final = (WEIGHTS, PREDICTIONS, BASELINES, TABLE, ONNX)
 """What a retraining makes of a run, before it challenges the model in use."""
-UNPARTITIONED: Final = (SELECTION, PRODUCTION_ONNX, LEADERBOARD)
-"""Assets that stand on top of all runs."""
+UNPARTITIONED: Final = (PRODUCTION_CONFIG, SELECTION, PRODUCTION_ONNX, LEADERBOARD)
+"""What concerns all runs."""
 
 OWNERS: Final = ["team:xec"]
 GPU_POOL: Final = "gpu"

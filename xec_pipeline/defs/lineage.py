@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from xec_pipeline.config.datasets import dataset_key
 from xec_pipeline.config.origin import encoder_by_name, resumed_run
 from xec_pipeline.config.pretrained import PretrainedRun
 from xec_pipeline.config.registry import RunKind, registered_mae
@@ -93,6 +94,16 @@ def upstream_encoder(instance: dg.DagsterInstance, mae: str) -> UpstreamEncoder:
     )
 
 
+def begun_with(
+    paths: Iterable[str], upstream: UpstreamEncoder | None = None
+) -> list[tuple[dg.AssetKey, str]]:
+    """Return what a training begins with, as assets and partitions: its shards, its encoder."""
+    shards = [(keys.SHARDS, name) for name in sorted(map(dataset_key, paths))]
+    return shards + ([(keys.ENCODER, upstream.mae)] if upstream else [])
+
+
+_NO_EVENT: Final = "NULL"
+"""What Dagster writes where the number of an input's latest event would stand."""
 _WEIGHTS: Final[Mapping[RunKind, dg.AssetKey]] = {
     "mae": keys.ENCODER,
     "regressor": keys.WEIGHTS,
@@ -159,6 +170,16 @@ def latest_of(
     records = instance.fetch_materializations(wanted, limit=1).records
     made = records[0].event_log_entry.asset_materialization if records else None
     return None if made is None else (made, records[0].run_id)
+
+
+def last_event_seen(made: dg.AssetMaterialization, upstream: dg.AssetKey) -> int:
+    """Return the storage number of the last event of an input when an asset was made; -1 for none.
+
+    Dagster writes this into a tag, "NULL" if the input had no event then.
+    """
+    name = "/".join(upstream.path)
+    text = (made.tags or {}).get(f"dagster/input_event_pointer/{name}", _NO_EVENT)
+    return -1 if text == _NO_EVENT else int(text)
 
 
 def made_before(

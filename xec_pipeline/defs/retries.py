@@ -20,6 +20,11 @@ def figure_retries() -> dg.RetryPolicy:
     return dg.RetryPolicy(max_retries=1, delay=5)
 
 
+def shard_retries() -> dg.RetryPolicy:
+    """Return the policy of shards: a sensor asks for them once; a disk may come back meanwhile."""
+    return dg.RetryPolicy(max_retries=2, delay=60, backoff=dg.Backoff.EXPONENTIAL)
+
+
 def _attempts() -> int:
     text = os.environ.get(_VARIABLE, "0")
     if not (text.isascii() and text.isdecimal()):

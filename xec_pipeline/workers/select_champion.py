@@ -10,7 +10,7 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from xec_pipeline.config.production import ProductionConfig
 from xec_pipeline.config.registry import production_config, registered_regressor, run_names
@@ -27,7 +27,6 @@ from xec_pipeline.evaluation.champion import (
 from xec_pipeline.evaluation.compared_tables import sample_dir
 from xec_pipeline.evaluation.promotion import (
     Model,
-    Verdict,
     challenge,
     read_model,
     records,
@@ -37,6 +36,12 @@ from xec_pipeline.evaluation.tables import predicted_tasks
 from xec_pipeline.training.model_registry import register_champion
 from xec_pipeline.workers.entry import run_worker
 from xec_pipeline.workers.pipes import Report
+
+_NEEDED: Final = (
+    "a candidate needs weights, predictions and ONNX files made from them, and all of them, and "
+    "the shards, must have passed their blocking checks"
+)
+_TO_DO: Final = "materialize regressor/predictions_csv and regressor/onnx of a run"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +54,37 @@ class Step:
     reason: str
     table: str = ""
     numbers: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Field:
+    """Who may take part.
+
+    Attributes
+    ----------
+    candidates
+        Complete runs.
+    rejected
+        Runs whose files belong together but must not be used, and why.
+    no_first
+        Complete runs that may challenge a champion but not be the first one, and why.
+    """
+
+    candidates: Sequence[Candidate]
+    rejected: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    no_first: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def named(self, name: str) -> Candidate:
+        """Return the candidate of that name; ConfigError says why there is none."""
+        if name in self.rejected:
+            raise ConfigError(f"run '{name}' must not be used: {self.rejected[name]}")
+        known = {candidate.run: candidate for candidate in self.candidates}
+        if name not in known:
+            raise ConfigError(
+                f"run '{name}' is not complete{did_you_mean(name, known)}: {_NEEDED}; complete: "
+                f"{', '.join(known) or 'none'}"
+            )
+        return known[name]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,8 +101,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def work(args: argparse.Namespace, report: Report) -> int:
     """Select, keep, register and report; return 0."""
     rule = production_config()
-    candidates = [Candidate(**told) for told in report.extras.get("candidates", [])]
-    steps = select(args, candidates, rule)
+    told = report.extras
+    field = Field(
+        candidates=[Candidate(**told) for told in told.get("candidates", [])],
+        rejected=told.get("rejected", {}),
+        no_first=told.get("no_first", {}),
+    )
+    steps = select(args, field, rule)
     for step in steps:
         report.log(f"{step.challenger}: {step.reason}")
     last = steps[-1]
@@ -80,37 +121,44 @@ def work(args: argparse.Namespace, report: Report) -> int:
     return 0
 
 
-def select(
-    args: argparse.Namespace, candidates: Sequence[Candidate], rule: ProductionConfig
-) -> list[Step]:
+def select(args: argparse.Namespace, field: Field, rule: ProductionConfig) -> list[Step]:
     """Return the decisions in order; the champion of the last one is to be used.
 
     Raises
     ------
     ConfigError
-        If a run was named that is not complete, or a person gave no reason.
+        If a run was named that may not take part, or a person gave no reason.
     DataError
-        If there is nothing to choose from, or events differ.
+        If there is nothing to choose from, or a named challenger cannot be compared.
     """
     champion = read_champion(Path(rule.folder))
     if args.promote:
         if not args.reason.strip():
             raise ConfigError(f"--promote {args.promote}: say why with --reason TEXT")
-        return [_crown(_named(args.promote, candidates), rule, f"by hand: {args.reason.strip()}")]
-    challengers = [_named(args.challenger, candidates)] if args.challenger else list(candidates)
-    if not challengers and champion is not None:
-        challengers = [champion]
-    if not challengers:
-        raise DataError(
-            "no run is complete: a candidate needs weights, predictions and ONNX files made from "
-            "them; materialize regressor/predictions_csv and regressor/onnx of a run"
-        )
-    steps = []
+        return [_crown(field.named(args.promote), rule, f"by hand: {args.reason.strip()}")]
+    challengers = [field.named(args.challenger)] if args.challenger else list(field.candidates)
+    if champion is None:
+        champion, *challengers = _first(challengers, field)
+        steps = [_crown(champion, rule, "the first complete run")]
+    else:
+        challengers = challengers or [champion]
+        steps = []
     for challenger in challengers:
-        step = _step(champion, challenger, rule)
-        champion = step.champion
-        steps.append(step)
+        steps.append(_step(champion, challenger, rule, is_named=bool(args.challenger)))
+        champion = steps[-1].champion
     return steps
+
+
+def _first(challengers: Sequence[Candidate], field: Field) -> list[Candidate]:
+    """Return the challengers, one that may be the first champion in front."""
+    if not challengers:
+        rejected = [f"{name}: {why}" for name, why in field.rejected.items()]
+        raise DataError("; ".join([f"no run is complete: {_NEEDED}; {_TO_DO}", *rejected]))
+    ordered = sorted(challengers, key=lambda candidate: candidate.run in field.no_first)
+    if ordered[0].run in field.no_first:
+        told = "; ".join(f"{one.run}: {field.no_first[one.run]}" for one in ordered)
+        raise DataError(f"no run can be the first model in use: {told}")
+    return ordered
 
 
 def register(champion: Candidate, rule: ProductionConfig) -> str:
@@ -146,16 +194,24 @@ def described(steps: Sequence[Step], rule: ProductionConfig, registered: str) ->
     }
 
 
-def _step(champion: Candidate | None, challenger: Candidate, rule: ProductionConfig) -> Step:
-    """Let one run challenge the champion."""
-    if champion is None:
-        return _crown(challenger, rule, "the first complete run")
+def _step(
+    champion: Candidate, challenger: Candidate, rule: ProductionConfig, *, is_named: bool
+) -> Step:
+    """Let one run challenge the champion; unless it was named, it may prove to be no match."""
     if challenger.label == champion.label:
         reason = "is the champion itself"
         return Step(champion=champion, challenger=challenger.run, is_promoted=False, reason=reason)
-    verdict, names = _verdict(champion, challenger, rule)
-    if verdict.is_promoted:
-        keep_champion(Path(rule.folder), challenger, registered_regressor(challenger.run))
+    names = f"{champion.run} (in use)", f"{challenger.run} (challenger)"
+    in_use = _of_champion(champion, names[0], rule)
+    try:
+        verdict = challenge(in_use, _present(challenger, names[1]), rule)
+        if verdict.is_promoted:
+            keep_champion(Path(rule.folder), challenger, registered_regressor(challenger.run))
+    except DataError as error:
+        if is_named:
+            raise
+        reason = f"not compared: {error}"
+        return Step(champion=champion, challenger=challenger.run, is_promoted=False, reason=reason)
     return Step(
         champion=challenger if verdict.is_promoted else champion,
         challenger=challenger.run,
@@ -171,15 +227,6 @@ def _crown(candidate: Candidate, rule: ProductionConfig, reason: str) -> Step:
     _present(candidate)
     keep_champion(Path(rule.folder), candidate, registered_regressor(candidate.run))
     return Step(champion=candidate, challenger=candidate.run, is_promoted=True, reason=reason)
-
-
-def _verdict(
-    champion: Candidate, challenger: Candidate, rule: ProductionConfig
-) -> tuple[Verdict, tuple[str, str]]:
-    """Return what the rule says, and what its table calls champion and challenger."""
-    names = f"{champion.run} (in use)", f"{challenger.run} (challenger)"
-    models = _of_champion(champion, names[0], rule), _present(challenger, names[1])
-    return challenge(*models, rule), names
 
 
 def _of_champion(champion: Candidate, name: str, rule: ProductionConfig) -> Model:
@@ -208,16 +255,6 @@ def _present(candidate: Candidate, name: str = "") -> Model:
             f"{candidate.weights_version}; materialize regressor/predictions_csv of {run.name}"
         )
     return model
-
-
-def _named(name: str, candidates: Sequence[Candidate]) -> Candidate:
-    known = {candidate.run: candidate for candidate in candidates}
-    if name not in known:
-        raise ConfigError(
-            f"run '{name}' is not complete{did_you_mean(name, known)}: a candidate needs weights, "
-            f"predictions and ONNX files made from them; complete: {', '.join(known) or 'none'}"
-        )
-    return known[name]
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from sqlalchemy.pool import NullPool
 from xec_pipeline.defs import keys
 from xec_pipeline.defs.automation import observation, sensors
 from xec_pipeline.defs.automation.conditions import on_changed_data_or_code
+from xec_pipeline.defs.checks.partitioned import partition_check
 from xec_pipeline.defs.partitions import DATASETS
 from xec_pipeline_tests.detector import made_up_database
 
@@ -64,7 +65,7 @@ def test_run_configuration_is_reported_by_its_options(instance, tmp_path, monkey
     path = tmp_path / "regressor" / "demo.yaml"
     path.parent.mkdir()
     path.write_text("preset: demo\n")
-    assert len(tick(sensors.run_registry, instance)) == 3, "training, evaluation, export"
+    assert len(tick(sensors.run_registry, instance)) == 4, "training, evaluation, export; rule"
     path.write_text("preset: demo  # as it is\n")
     assert tick(sensors.run_registry, instance) == []
     path.write_text("preset: demo\ntraining: {lr: 7.7e-3}\n")
@@ -80,6 +81,7 @@ def test_configurations_of_masked_autoencoders_are_reported_too(instance, tmp_pa
     monkeypatch.setenv("XEC_RUNS", str(tmp_path))
     path = tmp_path / "mae" / "demo.yaml"
     path.parent.mkdir()
+    tick(sensors.run_registry, instance)
     path.write_text("")
     (event,) = tick(sensors.run_registry, instance)
     assert (event.asset_key, event.partition) == (keys.MAE_CONFIG, "demo")
@@ -109,6 +111,18 @@ def test_dead_sensors_in_a_database_count_as_they_are(instance, tmp_path, monkey
     assert reported()
     (tmp_path / "meg.db").unlink()
     assert not reported(), "a database that does not answer says nothing"
+
+
+def test_the_rule_of_selection_is_reported_by_what_it_decides(instance, tmp_path, monkeypatch):
+    monkeypatch.setenv("XEC_RUNS", str(tmp_path))
+    (default,) = tick(sensors.run_registry, instance)
+    assert (default.asset_key, default.partition) == (keys.PRODUCTION_CONFIG, None)
+    path = tmp_path / "production.yaml"
+    path.write_text("worse_sigma: 2  # as it is\nreconsider_days: 7\n")
+    assert tick(sensors.run_registry, instance) == []
+    path.write_text("worse_sigma: 3\n")
+    (event,) = tick(sensors.run_registry, instance)
+    assert event.tags != default.tags
 
 
 class Tables:
@@ -169,3 +183,98 @@ def test_figures_follow_content_and_code_and_nothing_else(instance):
     tables.csv_version = "3"
     tables.make("csv", "figure")
     assert not tables.asked_for(), "made together"
+
+
+RUNS = dg.StaticPartitionsDefinition(["a", "b"])
+
+
+class CheckedTables:
+    """Tables of two runs with a blocking check, something optional, and what follows from them."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+        self.cursor: Any = None
+        self.versions = {"a": "1", "b": "1"}
+        self.is_complete = {"a": True, "b": True}
+
+        @dg.asset(code_version="1", partitions_def=RUNS)
+        def csv(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+            version = self.versions[context.partition_key]
+            return dg.MaterializeResult(data_version=dg.DataVersion(version))
+
+        @partition_check(
+            asset=csv.key, partitions_def=RUNS, blocking=True, description="There are all rows."
+        )
+        def complete(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+            return dg.AssetCheckResult(passed=self.is_complete[context.partition_key])
+
+        @dg.asset(code_version="1", partitions_def=RUNS)
+        def model() -> None:
+            """Is there for some runs only."""
+
+        @partition_check(
+            asset=model.key, partitions_def=RUNS, blocking=True, description="It is exact."
+        )
+        def exact(_context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+            return dg.AssetCheckResult(passed=False)
+
+        @dg.asset(
+            deps=[csv, model],
+            code_version="1",
+            partitions_def=RUNS,
+            automation_condition=on_changed_data_or_code(dg.AssetSelection.assets(model.key)),
+        )
+        def figure() -> None:
+            """Drawn from tables."""
+
+        self.everything = (csv, complete, model, exact, figure)
+
+    def make(self, name: str, run: str) -> None:
+        selection = dg.AssetSelection.assets(name)
+        dg.materialize(
+            self.everything,
+            instance=self.instance,
+            partition_key=run,
+            selection=selection,
+            raise_on_error=False,
+        )
+
+    def asked_for(self) -> list[str]:
+        """Let the sensor look, and do what it asks for."""
+        csv, complete, model, exact, figure = self.everything
+        result = dg.evaluate_automation_conditions(
+            dg.Definitions([csv, model, figure], asset_checks=[complete, exact]),
+            instance=self.instance,
+            cursor=self.cursor,
+        )
+        self.cursor = result.cursor
+        found = sorted(filter(None, result.get_requested_partitions(figure.key)))
+        for run in found:
+            self.make("figure", run)
+        return found
+
+
+def test_a_check_of_one_run_decides_over_no_other_one(instance):
+    tables = CheckedTables(instance)
+    tables.is_complete["b"] = False
+    assert tables.asked_for() == []
+    tables.make("csv", "b")
+    assert tables.asked_for() == []
+    tables.make("csv", "a")
+    assert tables.asked_for() == ["a"], "that of a passed, that of b did not"
+    assert tables.asked_for() == []
+    tables.versions = {"a": "2", "b": "2"}
+    tables.make("csv", "a")
+    tables.make("csv", "b")
+    assert tables.asked_for() == ["a"], "the latest evaluation of any run is not that of a"
+    tables.is_complete["b"] = True
+    tables.make("csv", "b")
+    assert tables.asked_for() == ["b"]
+
+
+def test_what_is_optional_holds_nothing_back(instance):
+    tables = CheckedTables(instance)
+    tables.asked_for()
+    tables.make("model", "a")
+    tables.make("csv", "a")
+    assert tables.asked_for() == ["a"]

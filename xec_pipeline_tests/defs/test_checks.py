@@ -4,6 +4,7 @@ import dagster as dg
 import pytest
 
 from xec_pipeline.defs import keys
+from xec_pipeline.defs.checks.data import shards_are_sound
 from xec_pipeline.defs.checks.inpainter import (
     exports_match_weights,
     exports_reproduce_network,
@@ -15,6 +16,7 @@ from xec_pipeline.defs.checks.regressor import (
     onnx_reproduces_network,
     predictions_are_complete,
 )
+from xec_pipeline.defs.partitions import dataset_partitions
 from xec_pipeline.evaluation.metadata import PredictionMeta, write_meta
 from xec_pipeline_tests.defs.checking import check
 
@@ -128,3 +130,15 @@ def test_an_export_must_compute_what_its_network_does(definition, key, numbers, 
     evaluation = check(definition, key, **numbers)
     assert evaluation.passed is passes
     assert evaluation.blocking
+
+
+def test_a_check_on_its_own_says_that_it_needs_a_partition():
+    files = dg.AssetSpec(keys.SHARDS, partitions_def=dataset_partitions)
+    result = dg.materialize(
+        [files, shards_are_sound],
+        selection=dg.AssetSelection.checks(shards_are_sound),
+        raise_on_error=False,
+    )
+    (failed,) = result.get_step_failure_events()
+    told = failed.step_failure_data.user_failure_data
+    assert "looks at one partition of its asset, and none was given" in str(told)

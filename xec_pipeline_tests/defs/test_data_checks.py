@@ -5,7 +5,7 @@ from xec_pipeline.config.datasets import dataset_key
 from xec_pipeline.config.loader import load_regressor_run
 from xec_pipeline.defs import keys, partitions
 from xec_pipeline.defs.checks import data
-from xec_pipeline_tests.defs.checking import check, numbers
+from xec_pipeline_tests.defs.checking import DATASET, check, numbers
 
 SOUND = {
     "events": 100,
@@ -32,7 +32,7 @@ def test_shards_hold_events_of_all_sensors(change, passes):
     evaluation = check(data.shards_are_sound, keys.SHARDS, **(SOUND | change))
     assert evaluation.passed is passes
     assert evaluation.blocking
-    assert numbers(evaluation)["dataset"] == "demo"
+    assert numbers(evaluation)["dataset"] == DATASET
 
 
 @pytest.mark.parametrize(("dead", "passes"), [(143, True), (476, True), (477, False)])

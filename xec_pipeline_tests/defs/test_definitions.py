@@ -32,7 +32,7 @@ MADE = {
 }
 EXTERNAL = {"raw/root_files", "config/regressor", "config/mae", "config/inpainter"}
 EXTERNAL |= {"config/regressor_evaluation", "config/regressor_export"}
-EXTERNAL |= {"config/inpainter_measurement", "config/inpainter_export"}
+EXTERNAL |= {"config/inpainter_measurement", "config/inpainter_export", "config/production"}
 HEAVY = "torch uproot awkward matplotlib pandas mlflow dagster_mlflow scipy onnx onnxruntime"
 
 
@@ -101,7 +101,7 @@ def test_graph_holds_the_chain(specs):
     }
     assert above["regressor/baselines_csv"] == evaluated
     made = {"regressor/weights", "regressor/predictions_csv", "regressor/onnx"}
-    assert above["production/selection"] == made
+    assert above["production/selection"] == made | {"config/production"}
     assert above["production/onnx"] == {"production/selection", "regressor/onnx"}
     assert above["leaderboard"] == {"regressor/resolution_table", "production/selection"}
 
@@ -154,6 +154,13 @@ def test_checks_are_described_and_block_where_a_result_must_not_be_used(definiti
         assert spec.description
         found.setdefault(spec.asset_key.to_user_string(), {})[spec.name] = spec.blocking
     assert found == CHECKS
+
+
+def test_checks_have_the_partitions_of_their_assets(definitions, specs):
+    for each in definitions.asset_checks or ():
+        for check in each.check_specs:
+            asset = specs[check.asset_key.to_user_string()]
+            assert check.partitions_def == asset.partitions_def
 
 
 def test_only_figures_and_tables_are_made_unasked(specs):

@@ -12,6 +12,7 @@ from xec_pipeline.defs.lineage import UpstreamEncoder, recorded_asset, upstream_
 from xec_pipeline.defs.partitions import encoder_of_run, mae_partitions, run_partitions
 from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
 from xec_pipeline.defs.resources.torch_ddp import TorchDDP
+from xec_pipeline_tests.defs.checking import report_checks
 
 
 @pytest.fixture
@@ -24,6 +25,7 @@ def record(instance: dg.DagsterInstance, version: str, **metadata: dg.MetadataVa
     tags = {"dagster/data_version": version}
     event = dg.AssetMaterialization(keys.ENCODER, partition="demo", tags=tags, metadata=metadata)
     instance.report_runless_asset_event(event)
+    report_checks(instance, keys.ENCODER)
 
 
 def test_encoder_is_the_latest_that_was_recorded(instance, tmp_path: Path):

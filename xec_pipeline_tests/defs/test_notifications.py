@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from xec_pipeline.defs.automation import notifications
 from xec_pipeline.defs.automation.notifications import failed_runs, failure, post
 from xec_pipeline.errors import ConfigError
 
@@ -19,7 +20,8 @@ def hook():
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             received.append({"type": self.headers["Content-Type"], **json.loads(body)})
-            self.send_response(500 if self.path == "/broken" else 204)
+            refuses = self.path == "/broken" or (self.path == "/once" and len(received) == 1)
+            self.send_response(500 if refuses else 204)
             self.end_headers()
 
         def log_message(self, *_arguments: Any) -> None:
@@ -80,7 +82,46 @@ def test_hook_gets_json_and_without_a_hook_there_is_only_the_log(context, hook, 
     assert told["url"].startswith("http://127.0.0.1:3000/runs/")
 
 
-def test_a_hook_that_refuses_or_is_not_there_is_an_error_of_the_sensor(hook):
+def test_a_hook_that_comes_back_gets_the_message(hook, monkeypatch):
+    received, url = hook
+    waits: list[float] = []
+    monkeypatch.setattr(notifications, "sleep", waits.append)
+    post(f"{url}/once", {"text": "x"})
+    assert [told["text"] for told in received] == ["x", "x"]
+    assert waits == [1.0]
+
+
+def test_runs_that_no_code_location_started_are_told_too(monkeypatch):
+    told: list[dict[str, Any]] = []
+    monkeypatch.setenv("XEC_FAILURE_WEBHOOK", "http://hook")
+    monkeypatch.setattr(notifications, "post", lambda _hook, content: told.append(content))
+
+    @dg.op
+    def fail() -> None:
+        raise dg.Failure("no room")
+
+    @dg.job
+    def launched() -> None:
+        fail()
+
+    repository = dg.Definitions(sensors=[failed_runs]).get_repository_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        cursor = None
+        for _ in range(2):
+            context = dg.build_sensor_context(
+                instance,
+                cursor,
+                repository_def=repository,
+                repository_name="that of the sensor",
+            )
+            cursor = failed_runs.evaluate_tick(context).cursor
+            if not told:
+                launched.execute_in_process(instance=instance, raise_on_error=False)
+    assert [one["root_cause"] for one in told] == ["no room"]
+
+
+def test_a_hook_that_refuses_or_is_not_there_is_an_error_of_the_sensor(hook, monkeypatch):
+    monkeypatch.setattr(notifications, "sleep", lambda _seconds: None)
     _, url = hook
     with pytest.raises(OSError, match="500"):
         post(f"{url}/broken", {"text": "x"})

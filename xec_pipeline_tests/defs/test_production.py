@@ -13,14 +13,19 @@ from xec_pipeline.defs.assets.production import (
     SelectionConfig,
     complete_runs,
     leaderboard,
+    no_first_champions,
     production_onnx,
+    rejected_runs,
     selection,
 )
 from xec_pipeline.defs.automation.conditions import on_changed_data_or_code
 from xec_pipeline.defs.checks.production import published_model_is_the_selected_one
+from xec_pipeline.defs.checks.regressor import onnx_reproduces_network
+from xec_pipeline.defs.partitions import run_partitions
 from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
 from xec_pipeline.defs.resources.torch_ddp import TorchDDP
 from xec_pipeline.versioning import content_hash
+from xec_pipeline_tests.defs.checking import report_checks
 
 CALLS: list[tuple[str, list[str], dict[str, Any]]] = []
 
@@ -69,6 +74,9 @@ def finish(instance, run: str = "demo", weights: str = "w1") -> None:
         parity_energy_mev=1e-6,
         parity_events=8,
     )
+    report_checks(instance, keys.WEIGHTS, run, beats_a_constant=True)
+    for key in (keys.PREDICTIONS, keys.ONNX):
+        report_checks(instance, key, run)
 
 
 def make(instance, asset, answers: dict[str, Any], **config: str) -> dg.AssetMaterialization:
@@ -85,9 +93,49 @@ def test_only_what_belongs_together_is_complete(instance):
     (found,) = complete_runs(instance)
     assert (found["run"], found["weights_version"], found["mlflow_run"]) == ("demo", "w1", "m1")
     report(instance, keys.WEIGHTS, "w2")
+    report_checks(instance, keys.WEIGHTS)
     assert list(complete_runs(instance)) == [], "its predictions are of other weights now"
     finish(instance, "other")
     assert [found["run"] for found in complete_runs(instance)] == ["other"]
+
+
+@pytest.mark.parametrize(
+    ("key", "partition", "check"),
+    [
+        (keys.WEIGHTS, "demo", "losses_are_finite"),
+        (keys.PREDICTIONS, "demo", "predictions_are_complete"),
+        (keys.ONNX, "demo", "onnx_reproduces_network"),
+        (keys.SHARDS, "data.toy.test", "samples_do_not_overlap"),
+    ],
+)
+def test_what_failed_a_blocking_check_is_not_complete(instance, key, partition, check):
+    finish(instance)
+    report(instance, keys.SHARDS, "s", "data.toy.test")
+    report_checks(instance, keys.SHARDS, "data.toy.test")
+    assert [found["run"] for found in complete_runs(instance)] == ["demo"]
+    report_checks(instance, key, partition, **{check: False})
+    assert list(complete_runs(instance)) == []
+    name = "/".join(key.path)
+    assert rejected_runs(instance) == {"demo": f"check {check} failed for {name} [{partition}]"}
+    report_checks(instance, key, partition)
+    assert rejected_runs(instance) == {}, "the latest word counts"
+
+
+def test_a_broken_run_file_rejects_that_run_only(instance, tmp_path):
+    finish(instance)
+    finish(instance, "other")
+    (tmp_path / "regressor" / "other.yaml").write_text("presett: demo\n")
+    assert [found["run"] for found in complete_runs(instance)] == ["demo"]
+    assert "presett" in rejected_runs(instance)["other"]
+
+
+def test_a_run_no_better_than_a_constant_is_no_first_champion(instance):
+    finish(instance)
+    candidates = list(complete_runs(instance))
+    assert no_first_champions(instance, candidates) == {}
+    report_checks(instance, keys.WEIGHTS, beats_a_constant=False)
+    told = "check beats_a_constant failed for regressor/weights [demo]"
+    assert no_first_champions(instance, candidates) == {"demo": told}
 
 
 def test_selection_tells_who_was_compared_and_links_both_trainings(instance):
@@ -152,6 +200,47 @@ def test_published_model_must_be_the_selected_one(instance, tmp_path, selected, 
     (evaluation,) = result.get_asset_check_evaluations()
     assert evaluation.passed is passes
     assert evaluation.blocking
+
+
+@pytest.mark.parametrize("parity", [0.2, 9.0], ids=["passes", "fails"])
+def test_publication_waits_for_a_selection_and_not_for_the_models_of_all_runs(instance, parity):
+    @dg.asset(key=keys.SELECTION)
+    def selected() -> None:
+        """Tells the model in use."""
+
+    @dg.asset(key=keys.ONNX, partitions_def=run_partitions)
+    def exported() -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(metadata={"parity_of_allowed": parity, "parity_events": 64})
+
+    everything = [selected, exported, onnx_reproduces_network, production_onnx]
+    definitions = dg.Definitions(
+        [selected, exported, production_onnx],
+        asset_checks=[onnx_reproduces_network],
+        resources={"ddp": Reports()},
+    )
+    cursor = None
+
+    def asked_for() -> bool:
+        nonlocal cursor
+        result = dg.evaluate_automation_conditions(definitions, instance, cursor=cursor)
+        cursor = result.cursor
+        return bool(result.total_requested)
+
+    def make(asset, partition: str | None = None) -> None:
+        dg.materialize(
+            everything,
+            instance=instance,
+            selection=dg.AssetSelection.assets(asset.key),
+            partition_key=partition,
+            resources={"ddp": Reports()},
+            raise_on_error=False,
+        )
+
+    assert not asked_for()
+    make(exported, "demo")
+    assert not asked_for(), "nothing is selected yet"
+    make(selected)
+    assert asked_for()
 
 
 class Board:

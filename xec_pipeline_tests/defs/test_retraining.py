@@ -60,15 +60,32 @@ def instance():
     ],
 )
 def test_plan_makes_what_is_not_up_to_date(registry, changed, assets, reason):
-    found = plan(registered_regressor("demo"), {**FRESH, **changed})
+    found = plan(registered_regressor("demo"), {**FRESH, **changed}, {})
     assert list(found.assets) == assets
     assert reason in found.reason
 
 
 def test_force_trains_all_the_same_but_not_on_old_shards(registry):
     run = registered_regressor("demo")
-    assert plan(run, FRESH, force=True).assets == keys.RETRAINED
-    assert plan(run, {**FRESH, SHARDS[0]: "STALE"}, force=True).assets == ()
+    assert plan(run, FRESH, {}, force=True).assets == keys.RETRAINED
+    assert plan(run, {**FRESH, SHARDS[0]: "STALE"}, {}, force=True).assets == ()
+
+
+@pytest.mark.parametrize(
+    ("item", "changed", "assets"),
+    [
+        (SHARDS[1], {(keys.WEIGHTS, "demo"): "STALE"}, []),
+        ((keys.ENCODER, "demo"), {(keys.WEIGHTS, "demo"): "STALE"}, []),
+        ((keys.WEIGHTS, "demo"), {(keys.ONNX, "demo"): "MISSING"}, []),
+        ((keys.WEIGHTS, "demo"), {(keys.WEIGHTS, "demo"): "STALE"}, [*keys.RETRAINED]),
+        ((keys.ONNX, "demo"), {(keys.ONNX, "demo"): "STALE"}, [keys.ONNX]),
+        ((keys.ONNX, "demo"), {(keys.PREDICTIONS, "demo"): "STALE"}, []),
+    ],
+)
+def test_nothing_follows_what_failed_its_checks(registry, item, changed, assets):
+    found = plan(registered_regressor("demo"), {**FRESH, **changed}, {item: ["a check failed"]})
+    assert list(found.assets) == assets
+    assert ("a check failed" in found.reason) is not bool(assets)
 
 
 def tick(instance, when: dt.datetime):
@@ -90,6 +107,34 @@ def test_tick_asks_once_for_each_time_it_is_for(registry, instance, monkeypatch)
     skipped = tick(instance, monday)
     assert isinstance(skipped, dg.SkipReason)
     assert "training again would give the same weights" in str(skipped.skip_message)
+
+
+@pytest.mark.parametrize(
+    ("job", "selection", "tags", "waits"),
+    [
+        ("retrain_regressor", None, {"xec/retrain": "demo"}, True),
+        ("train_regressor", None, {"dagster/partition": "demo"}, True),
+        ("train_regressor", None, {"dagster/partition": "never"}, False),
+        ("draw_figures", None, {"dagster/partition": "demo"}, False),
+        ("__ASSET_JOB", {keys.WEIGHTS}, {"dagster/partition": "demo"}, True),
+        ("__ASSET_JOB", {keys.TABLE}, {"dagster/partition": "demo"}, False),
+    ],
+)
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
+def test_tick_waits_for_a_training_that_is_not_finished(
+    registry, instance, monkeypatch, job, selection, tags, waits, status
+):
+    known = {**FRESH, (keys.WEIGHTS, "demo"): "STALE"}
+    monkeypatch.setattr(schedules, "look_at", lambda *_asked: (known, ["a reason"]))
+    run = dg.DagsterRun(job_name=job, asset_selection=selection, tags=tags, status=status)
+    instance.add_run(run)
+    monday = dt.datetime(2026, 11, 30, 3, tzinfo=dt.timezone.utc)
+    found = tick(instance, monday)
+    assert isinstance(found, dg.SkipReason) is waits
+    assert waits is (run.run_id in str(getattr(found, "skip_message", "")))
+    instance.delete_run(run.run_id)
+    instance.add_run(run.with_status(dg.DagsterRunStatus.FAILURE))
+    assert isinstance(tick(instance, monday), dg.RunRequest), "a finished one is no obstacle"
 
 
 def test_schedules_are_named_after_runs_and_off_at_first(registry):
@@ -158,6 +203,16 @@ def test_shards_follow_files_that_changed_and_nothing_else(instance):
     (back,) = sensors.shard_requests(instance)
     assert back.run_key != first.run_key, "an earlier content is built again"
     assert sensors.shards_follow.default_status == dg.DefaultSensorStatus.STOPPED
+
+
+def test_shards_of_files_that_were_not_observed_yet_are_made_again(instance):
+    build(instance)
+    assert list(sensors.shard_requests(instance)) == []
+    observe(instance, "1")
+    (first,) = sensors.shard_requests(instance)
+    assert first.partition_key == "data.toy.val"
+    build(instance)
+    assert list(sensors.shard_requests(instance)) == []
 
 
 def test_files_that_are_still_being_copied_are_not_read(instance, tmp_path, monkeypatch):
@@ -239,6 +294,37 @@ def test_what_changed_is_read_from_the_events(instance):
     assert chain.changes() == []
     chain.predict(code="older")
     assert chain.changes() == ["has other code"]
+
+
+def train(instance, run: str = "demo") -> None:
+    """Make weights from what is there, so that Dagster itself writes the tags."""
+    spec = weights.get_asset_spec()
+
+    @dg.asset(
+        key=spec.key,
+        deps=spec.deps,
+        code_version=spec.code_version,
+        partitions_def=weights.partitions_def,
+    )
+    def trained() -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(data_version=dg.DataVersion("w"))
+
+    definitions = defs()
+    above = [definitions.resolve_assets_def(dep.asset_key) for dep in spec.deps]
+    dg.materialize([trained, *above], instance=instance, partition_key=run, selection=[trained])
+
+
+def test_inputs_without_any_event_are_no_obstacle(instance):
+    train(instance)
+    assert list(changes(instance, weights, "demo")) == []
+    report(instance, keys.ENCODER, "e1")
+    report(instance, keys.SHARDS, "s1", "data.toy.val")
+    assert list(changes(instance, weights, "demo")) == [
+        "has other input: data/shards [data.toy.val]",
+        "has other input: mae/encoder [demo]",
+    ]
+    train(instance)
+    assert list(changes(instance, weights, "demo")) == []
 
 
 def test_tick_sees_new_root_files_configurations_and_encoders(instance):

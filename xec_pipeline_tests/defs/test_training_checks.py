@@ -125,8 +125,8 @@ def instance():
         yield found
 
 
-def judge(instance, **made) -> dg.AssetCheckEvaluation:
-    return check(resolution.resolution_is_no_worse, keys.TABLE, instance, **table(**made))
+def judge(instance, run: str = "demo", /, **made) -> dg.AssetCheckEvaluation:
+    return check(resolution.resolution_is_no_worse, keys.TABLE, instance, run, **table(**made))
 
 
 def test_the_first_table_passes_and_a_worse_one_does_not(instance):
@@ -144,6 +144,14 @@ def test_the_first_table_passes_and_a_worse_one_does_not(instance):
     assert much.severity == dg.AssetCheckSeverity.ERROR
     assert numbers(much)["energy ratio"] == pytest.approx(1.25)
     assert judge(instance, energy=0.9).passed
+
+
+def test_tables_of_other_runs_in_between_change_nothing(instance):
+    assert judge(instance, "demo").passed
+    assert judge(instance, "demo-scratch", energy=2.0).passed
+    worse = judge(instance, "demo", energy=1.1)
+    assert numbers(worse)["energy ratio"] == pytest.approx(1.1)
+    assert judge(instance, "demo-scratch", energy=2.0).passed
 
 
 def test_a_difference_within_its_errors_is_none(instance):

@@ -86,9 +86,10 @@ def onnx_bytes(version: str) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def select(*candidates: Candidate, **options: str) -> Heard:
-    told = [vars(candidate) for candidate in candidates]
-    heard = Heard(candidates=told)
+def select(
+    *candidates: Candidate, told: dict[str, dict[str, str]] | None = None, **options: str
+) -> Heard:
+    heard = Heard(candidates=[vars(candidate) for candidate in candidates], **(told or {}))
     given = {"challenger": None, "promote": None, "reason": "", **options}
     select_champion.work(argparse.Namespace(**given), heard)
     return heard
@@ -143,6 +144,39 @@ def test_other_test_events_change_nothing_and_say_what_to_do():
     champion = read_champion(PRODUCTION)
     assert champion is not None
     assert champion.label == "demo@v1"
+
+
+def test_one_run_of_other_test_events_does_not_stop_the_others():
+    select(train("demo", "v1"))
+    elsewhere = train("elsewhere", "e1", 0.5, data="d2")
+    better = train("other", "o1", 0.8)
+    heard = select(elsewhere, better)
+    assert heard.version == "other@o1"
+    assert "elsewhere: not compared: demo (in use) was tested on" in heard.metadata["reason"]
+    Path("runs/regressor/other.yaml").unlink()
+    for file in champion_dir(PRODUCTION, better).rglob("predictions_*"):
+        file.unlink()
+    with pytest.raises(DataError, match="no predictions of run other"):
+        select(elsewhere)
+
+
+def test_the_first_champion_beats_an_answer_without_learning():
+    lazy, good = train("a_lazy_one", "l1", 0.9), train("good", "g1")
+    told = {"no_first": {"a_lazy_one": "check beats_a_constant failed for it"}}
+    with pytest.raises(DataError, match="a_lazy_one: check beats_a_constant failed"):
+        select(lazy, told=told)
+    heard = select(lazy, good, told=told)
+    assert heard.metadata["challengers"] == "good, a_lazy_one"
+    assert heard.metadata["reason"].startswith("good: the first complete run; a_lazy_one: ")
+
+
+def test_runs_that_failed_a_blocking_check_take_no_part():
+    told = {"rejected": {"demo": "check losses_are_finite failed for it"}}
+    with pytest.raises(DataError, match=r"no run is complete: .*demo: check losses_are_finite"):
+        select(told=told)
+    for option in ({"challenger": "demo"}, {"promote": "demo", "reason": "x"}):
+        with pytest.raises(ConfigError, match="must not be used: check losses_are_finite failed"):
+            select(train("good", "g1"), told=told, **option)
 
 
 def test_a_person_decides_with_a_reason_only():

@@ -5,14 +5,16 @@ import dagster as dg
 from xec_pipeline.config.file_names import ANALYSIS_FOLDER, recovered_file
 from xec_pipeline.config.registry import registered_inpainter, run_path
 from xec_pipeline.defs import code, keys
+from xec_pipeline.defs.acceptance import require_accepted
 from xec_pipeline.defs.automation.conditions import on_changed_data_or_code
-from xec_pipeline.defs.lineage import named_encoder, resumed_metadata, with_origin
+from xec_pipeline.defs.lineage import begun_with, named_encoder, resumed_metadata, with_origin
 from xec_pipeline.defs.partitions import (
     datasets_of_inpainter,
     datasets_of_recovery,
     encoder_of_inpainter,
     inpainter_partitions,
     regressor_of_inpainter,
+    training_paths,
 )
 from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
 from xec_pipeline.defs.resources.torch_ddp import TorchDDP
@@ -45,6 +47,7 @@ def inpainter_weights(
     """
     run = registered_inpainter(context.partition_key)
     upstream = named_encoder(context.instance, run)
+    require_accepted(context.instance, begun_with(training_paths(run), upstream))
     resumed = resumed_metadata(context.instance, run)
     arguments = [*_config(context), "--auto_resume", "--overwrite"]
     with mlflow.run_for(context, run) as tracked:

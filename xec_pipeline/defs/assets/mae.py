@@ -4,8 +4,9 @@ import dagster as dg
 
 from xec_pipeline.config.registry import registered_mae, run_path
 from xec_pipeline.defs import code, keys
-from xec_pipeline.defs.lineage import resumed_metadata, with_origin
-from xec_pipeline.defs.partitions import datasets_of_mae, mae_partitions
+from xec_pipeline.defs.acceptance import require_accepted
+from xec_pipeline.defs.lineage import begun_with, resumed_metadata, with_origin
+from xec_pipeline.defs.partitions import datasets_of_mae, mae_partitions, training_paths
 from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
 from xec_pipeline.defs.resources.torch_ddp import TorchDDP
 from xec_pipeline.defs.retries import training_retries
@@ -32,6 +33,7 @@ def encoder(
     and a run after an interrupted one, goes on from the last checkpoint.
     """
     run = registered_mae(context.partition_key)
+    require_accepted(context.instance, begun_with(training_paths(run)))
     resumed = resumed_metadata(context.instance, run)
     config = str(run_path("mae", run.name))
     arguments = ["--config", config, "--auto_resume", "--overwrite"]

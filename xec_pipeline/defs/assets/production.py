@@ -1,19 +1,21 @@
 """What stands on top of all runs: which model is in use, its files, all runs beside each other."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from xec_pipeline.config.registry import production_config, run_names
+from xec_pipeline.config.registry import production_config, registered_regressor, run_names
 from xec_pipeline.defs import code, keys
+from xec_pipeline.defs.acceptance import BEATS_A_CONSTANT, objections, used_by
 from xec_pipeline.defs.automation.conditions import on_changed_data_or_code
 from xec_pipeline.defs.lineage import latest_of, latest_unpartitioned
 from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
 from xec_pipeline.defs.resources.torch_ddp import TorchDDP
 from xec_pipeline.defs.retries import figure_retries
+from xec_pipeline.errors import ConfigError
 
 
 class SelectionConfig(dg.Config):
@@ -44,7 +46,7 @@ def reconsidered() -> dg.FreshnessPolicy | None:
 
 @dg.asset(
     key=keys.SELECTION,
-    deps=[keys.WEIGHTS, keys.PREDICTIONS, keys.ONNX],
+    deps=[keys.WEIGHTS, keys.PREDICTIONS, keys.ONNX, keys.PRODUCTION_CONFIG],
     group_name="production",
     kinds={"json", "mlflow"},
     owners=keys.OWNERS,
@@ -60,15 +62,21 @@ def selection(
 ) -> dg.MaterializeResult[None]:
     """Which run's weights are in use; another run takes over if it resolves better beyond chance.
 
-    The version is `<run>@<version of its weights>`. The first complete run is taken as it is.
+    The version is `<run>@<version of its weights>`. The first complete run is taken as it is, if
+    it beats an answer without learning. Runs with a failed blocking check take no part.
     """
     candidates = list(complete_runs(context.instance))
+    extras = {
+        "candidates": candidates,
+        "rejected": rejected_runs(context.instance),
+        "no_first": no_first_champions(context.instance, candidates),
+    }
     made = ddp.run(
         context,
         "xec_pipeline.workers.select_champion",
         config.arguments(),
         profile="cpu",
-        extras={"candidates": candidates},
+        extras=extras,
         env=mlflow.store_env(),
     )
     return with_runs(made, candidates)
@@ -82,7 +90,8 @@ def selection(
     owners=keys.OWNERS,
     code_version=code.PUBLISHED.version(),
     retry_policy=figure_retries(),
-    automation_condition=on_changed_data_or_code(with_all_inputs=False),
+    # The models of all runs: that of the one in use was kept when it was selected.
+    automation_condition=on_changed_data_or_code(dg.AssetSelection.assets(keys.ONNX)),
     pool=keys.PRODUCTION_POOL,
 )
 def production_onnx(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
@@ -108,6 +117,41 @@ def leaderboard(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.Material
 
 
 def complete_runs(instance: dg.DagsterInstance) -> Iterator[dict[str, str]]:
+    """Yield the runs whose files belong together and passed their blocking checks."""
+    for candidate in _matching_runs(instance):
+        if not _against(instance, candidate["run"]):
+            yield candidate
+
+
+def rejected_runs(instance: dg.DagsterInstance) -> dict[str, str]:
+    """Return the runs whose files belong together, but must not be used, and why."""
+    names = [candidate["run"] for candidate in _matching_runs(instance)]
+    found = {name: _against(instance, name) for name in names}
+    return {name: "; ".join(texts) for name, texts in found.items() if texts}
+
+
+def _against(instance: dg.DagsterInstance, name: str) -> list[str]:
+    try:
+        run = registered_regressor(name)
+    except ConfigError as error:
+        return [str(error)]
+    return [text for item in used_by(run) for text in objections(instance, *item)]
+
+
+def no_first_champions(
+    instance: dg.DagsterInstance, candidates: Iterable[Mapping[str, str]]
+) -> dict[str, str]:
+    """Return the candidates that may challenge, but not be taken without a comparison, and why."""
+    found = {}
+    for candidate in candidates:
+        name = candidate["run"]
+        against = list(objections(instance, keys.WEIGHTS, name, [BEATS_A_CONSTANT]))
+        if against:
+            found[name] = "; ".join(against)
+    return found
+
+
+def _matching_runs(instance: dg.DagsterInstance) -> Iterator[dict[str, str]]:
     """Yield the runs whose predictions and ONNX files were made from their present weights."""
     for name in run_names("regressor"):
         found = [

@@ -4,13 +4,15 @@ import dagster as dg
 
 from xec_pipeline.config.registry import registered_regressor, run_path
 from xec_pipeline.defs import code, keys
-from xec_pipeline.defs.lineage import named_encoder, resumed_metadata, with_origin
+from xec_pipeline.defs.acceptance import require_accepted
+from xec_pipeline.defs.lineage import begun_with, named_encoder, resumed_metadata, with_origin
 from xec_pipeline.defs.partitions import (
     datasets_of_evaluation,
     datasets_of_run,
     datasets_of_training,
     encoder_of_run,
     run_partitions,
+    training_paths,
 )
 from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
 from xec_pipeline.defs.resources.torch_ddp import TorchDDP
@@ -43,6 +45,7 @@ def weights(
     """
     run = registered_regressor(context.partition_key)
     upstream = named_encoder(context.instance, run)
+    require_accepted(context.instance, begun_with(training_paths(run), upstream))
     resumed = resumed_metadata(context.instance, run)
     arguments = [*_config(context), "--auto_resume", "--overwrite", "--skip_final"]
     with mlflow.run_for(context, run) as tracked:

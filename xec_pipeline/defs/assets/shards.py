@@ -6,6 +6,7 @@ from xec_pipeline.config.registry import run_path
 from xec_pipeline.defs import code, keys
 from xec_pipeline.defs.partitions import DATASETS, dataset_partitions, samples_beside
 from xec_pipeline.defs.resources.torch_ddp import TorchDDP
+from xec_pipeline.defs.retries import shard_retries
 
 
 @dg.asset(
@@ -16,6 +17,7 @@ from xec_pipeline.defs.resources.torch_ddp import TorchDDP
     kinds={"numpy"},
     owners=keys.OWNERS,
     code_version=code.SHARDS.version(),
+    retry_policy=shard_retries(),
 )
 def shards(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:
     """Memory-mapped events: signed square root of npho and time [ns] in 16 bit, truth in 32 bit."""

@@ -90,6 +90,17 @@ inpainter_export_config = dg.AssetSpec(
     owners=keys.OWNERS,
 )
 
+production_rule = dg.AssetSpec(
+    keys.PRODUCTION_CONFIG,
+    description=(
+        "File production.yaml of the registry: by which rule another model comes into use. The "
+        "version is the hash of its options but `reconsider_days`, or of the defaults."
+    ),
+    group_name="config",
+    kinds={"yaml"},
+    owners=keys.OWNERS,
+)
+
 inpainter_config = dg.AssetSpec(
     keys.INPAINTER_CONFIG,
     description=_CONFIG_DESCRIPTION,

@@ -16,7 +16,7 @@ def on_changed_data_or_code(
     Parameters
     ----------
     optional
-        Inputs that need not be there.
+        Inputs that need not be there; their checks hold nothing back.
     with_all_inputs
         Wait until every other input exists. What looks at all runs takes those that are there: one
         input is enough.
@@ -28,8 +28,9 @@ def on_changed_data_or_code(
     ).with_label("content of an input changed")
     trigger = condition.newly_missing() | condition.code_version_changed() | new_input
     missing = condition.any_deps_missing()
+    accepted = condition.all_deps_blocking_checks_passed()
     if optional is not None:
-        missing = missing.ignore(optional)
+        missing, accepted = missing.ignore(optional), accepted.ignore(optional)
     inputs = (
         ~missing
         if with_all_inputs
@@ -41,6 +42,6 @@ def on_changed_data_or_code(
         & inputs
         & ~condition.any_deps_in_progress()
         & ~condition.in_progress()
-        & condition.all_deps_blocking_checks_passed()
+        & accepted
     ).with_label("changed data or code")
     return combined

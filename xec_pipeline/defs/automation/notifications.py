@@ -2,6 +2,7 @@
 
 import json
 import os
+from time import sleep
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
@@ -14,11 +15,15 @@ _HOOK_VARIABLE: Final = "XEC_FAILURE_WEBHOOK"
 _UI_VARIABLE: Final = "XEC_UI_URL"
 _UI_DEFAULT: Final = "http://127.0.0.1:3000"
 _TIMEOUT_SECONDS: Final = 10.0
+_PAUSES_SECONDS: Final = (1.0, 5.0)
+"""Before the second try, and the third; Dagster tells of a failed run once."""
 
 
 @dg.run_failure_sensor(
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=30,
+    # Runs that no code location started, as those of `dg launch`, count as being of another one.
+    monitor_all_code_locations=True,
     description=(
         f"Logs failed runs with their root cause; posts them as JSON to {_HOOK_VARIABLE} if set."
     ),
@@ -62,14 +67,14 @@ def ui_url() -> str:
 
 
 def post(url: str, content: dict[str, Any]) -> None:
-    """Send JSON to a web hook; a hook that does not answer well makes the sensor's tick fail.
+    """Send JSON to a web hook; if all tries fail, so does the sensor's tick.
 
     Raises
     ------
     ConfigError
         If the address is not one of the web.
     OSError
-        If the hook cannot be reached within ten seconds, or refuses.
+        If the hook cannot be reached within ten seconds, or refuses, three times.
     """
     if urlsplit(url).scheme not in {"http", "https"}:
         raise ConfigError(f"environment variable {_HOOK_VARIABLE}: expected http:// or https://")
@@ -79,8 +84,15 @@ def post(url: str, content: dict[str, Any]) -> None:
         headers={"Content-Type": "application/json"},
         method="POST",
     )
-    with urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
-        answer.read()
+    for pause in (*_PAUSES_SECONDS, None):
+        try:
+            with urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
+                answer.read()
+                return
+        except OSError:
+            if pause is None:
+                raise
+            sleep(pause)
 
 
 def _asset(run: dg.DagsterRun, step_key: str | None) -> str:

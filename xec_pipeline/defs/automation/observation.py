@@ -9,6 +9,7 @@ from typing import Final
 import dagster as dg
 
 from xec_pipeline.config.registry import (
+    production_config,
     registered_inpainter,
     registered_mae,
     registered_regressor,
@@ -32,7 +33,8 @@ _log = logging.getLogger(__name__)
 
 
 def changed_configs(instance: dg.DagsterInstance) -> Iterator[dg.AssetObservation]:
-    """Yield an observation for each registered run whose options differ from those last seen."""
+    """Yield an observation of each registered run, and of the rule, if its options changed."""
+    yield from _changed_config(instance, keys.PRODUCTION_CONFIG, None, _rule)
     for name in run_partitions.get_partition_keys():
         yield from _changed_config(instance, keys.CONFIG, name, _of(registered_regressor))
         yield from _changed_config(instance, keys.EVALUATION_CONFIG, name, _evaluation)
@@ -102,10 +104,13 @@ def _modified(path: Path) -> float:
 
 
 def _changed_config(
-    instance: dg.DagsterInstance, asset: dg.AssetKey, name: str, version_of: Callable[[str], str]
+    instance: dg.DagsterInstance,
+    asset: dg.AssetKey,
+    name: str | None,
+    version_of: Callable[[str], str],
 ) -> Iterator[dg.AssetObservation]:
     try:
-        version = version_of(name)
+        version = version_of(name or "")
     except (ConfigError, DataError) as error:
         _log.warning("%s", error)
         return
@@ -123,6 +128,10 @@ def _evaluation(name: str) -> str:
 
 def _export(name: str) -> str:
     return short_hash(registered_regressor(name).export.model_dump())
+
+
+def _rule(_name: str) -> str:
+    return production_config().digest()
 
 
 def _measurement(name: str) -> str:
@@ -153,9 +162,10 @@ def _files(path: str) -> list[Path]:
 
 
 def _if_new(
-    instance: dg.DagsterInstance, asset: dg.AssetKey, partition: str, version: str
+    instance: dg.DagsterInstance, asset: dg.AssetKey, partition: str | None, version: str
 ) -> Iterator[dg.AssetObservation]:
-    wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[partition])
+    partitions = None if partition is None else [partition]
+    wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=partitions)
     latest = instance.fetch_observations(wanted, limit=1).records
     known = latest[0].event_log_entry.asset_observation if latest else None
     if known is None or known.tags.get(keys.VERSION_TAG) != version:

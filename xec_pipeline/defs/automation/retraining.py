@@ -8,22 +8,34 @@ import dataclasses
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Final
 
 import dagster as dg
 
 from xec_pipeline.config.datasets import dataset_key
+from xec_pipeline.config.origin import encoder_by_name
 from xec_pipeline.config.registry import registered_regressor, run_names
 from xec_pipeline.config.run import RegressorRun
 from xec_pipeline.defs import keys
+from xec_pipeline.defs.acceptance import objections, used_by
+
+# The module: a job among the names of this one would be defined twice.
+from xec_pipeline.defs.automation import jobs
 from xec_pipeline.defs.partitions import evaluation_paths, training_paths
 from xec_pipeline.defs.staleness import AssetPartition
 from xec_pipeline.errors import ConfigError
 
 RUN_TAG: Final = "xec/retrain"
 """Tag with the name of the run that is to be trained again."""
+_PARTITION_TAG: Final = "dagster/partition"
 _FRESH: Final = "FRESH"
+_UNFINISHED: Final = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,8 +77,14 @@ def schedule_names(runs: Iterable[str]) -> dict[str, str]:
     }
 
 
-def plan(run: RegressorRun, statuses: Mapping[AssetPartition, str], *, force: bool = False) -> Plan:
-    """Decide what is to be made, from Dagster's statuses.
+def plan(
+    run: RegressorRun,
+    statuses: Mapping[AssetPartition, str],
+    against: Mapping[AssetPartition, Sequence[str]],
+    *,
+    force: bool = False,
+) -> Plan:
+    """Decide what is to be made, from Dagster's statuses and the checks that did not pass.
 
     Parameters
     ----------
@@ -74,16 +92,13 @@ def plan(run: RegressorRun, statuses: Mapping[AssetPartition, str], *, force: bo
         The run.
     statuses
         FRESH, STALE or MISSING, by asset and partition.
+    against
+        What speaks against the use of an asset, in words.
     force
         Train even if everything is up to date.
     """
-    used = sorted({dataset_key(path) for path in (*training_paths(run), *evaluation_paths(run))})
-    old = tuple(name for name in used if statuses.get((keys.SHARDS, name)) != _FRESH)
-    if old:
-        return Plan(
-            reason=f"data/shards of {', '.join(old)} are not up to date with the ROOT files: "
-            "materialize them, or switch on the sensor shards_follow, which does it as files come"
-        )
+    if obstacle := _obstacle(run, statuses, against):
+        return Plan(reason=obstacle)
     not_fresh = {
         key: status.lower()
         for key in keys.RETRAINED
@@ -93,6 +108,8 @@ def plan(run: RegressorRun, statuses: Mapping[AssetPartition, str], *, force: bo
         why = not_fresh.get(keys.WEIGHTS)
         reason = f"its weights are {why}" if why else "schedule.force is set"
         return Plan(assets=keys.RETRAINED, reason=reason)
+    if unfit := _about(against, set(keys.RETRAINED) - set(not_fresh)):
+        return Plan(reason=f"weights are fresh, but {unfit}: making them again would not help")
     if not not_fresh:
         return Plan(
             reason=f"data, configuration and code of {run.name} are those that its weights were "
@@ -103,12 +120,62 @@ def plan(run: RegressorRun, statuses: Mapping[AssetPartition, str], *, force: bo
     return Plan(assets=_with_followers(not_fresh), reason=f"weights are fresh, but {told}")
 
 
+def _obstacle(
+    run: RegressorRun,
+    statuses: Mapping[AssetPartition, str],
+    against: Mapping[AssetPartition, Sequence[str]],
+) -> str:
+    """Return why nothing may be trained now; empty if all may."""
+    used = sorted({dataset_key(path) for path in (*training_paths(run), *evaluation_paths(run))})
+    old = tuple(name for name in used if statuses.get((keys.SHARDS, name)) != _FRESH)
+    if old:
+        return (
+            f"data/shards of {', '.join(old)} are not up to date with the ROOT files: "
+            "materialize them, or switch on the sensor shards_follow, which does it as files come"
+        )
+    unfit = _about(against, {keys.SHARDS, keys.ENCODER})
+    return f"{unfit}: nothing may learn from it" if unfit else ""
+
+
+def _about(against: Mapping[AssetPartition, Sequence[str]], wanted: Set[dg.AssetKey]) -> str:
+    """Return what speaks against some assets; empty for nothing."""
+    return "; ".join(text for (key, _), texts in against.items() if key in wanted for text in texts)
+
+
+def what_speaks_against(
+    instance: dg.DagsterInstance, run: RegressorRun
+) -> dict[AssetPartition, list[str]]:
+    """Return the blocking checks that a run, its shards and its encoder did not pass, in words."""
+    mae = encoder_by_name(run)
+    items = [*used_by(run), *([(keys.ENCODER, mae)] if mae else [])]
+    return {item: found for item in items if (found := list(objections(instance, *item)))}
+
+
 def _with_followers(not_fresh: Iterable[dg.AssetKey]) -> tuple[dg.AssetKey, ...]:
     """Return assets and the table, which is made from predictions and baselines."""
     wanted = set(not_fresh)
     if wanted & {keys.PREDICTIONS, keys.BASELINES}:
         wanted.add(keys.TABLE)
     return tuple(key for key in keys.RETRAINED if key in wanted)
+
+
+def training_now(instance: dg.DagsterInstance, run: str) -> str | None:
+    """Return the Dagster run that is to train a run and is not finished yet; None if there is none.
+
+    That is one of a schedule, or any other that makes the weights of the run.
+    """
+    for tag in (RUN_TAG, _PARTITION_TAG):
+        wanted = dg.RunsFilter(statuses=_UNFINISHED, tags={tag: run})
+        for found in instance.get_runs(wanted):
+            if tag == RUN_TAG or _makes_weights(found):
+                return found.run_id
+    return None
+
+
+def _makes_weights(run: dg.DagsterRun) -> bool:
+    if run.asset_selection is None:
+        return run.job_name in {jobs.train_regressor.name, jobs.retrain_regressor.name}
+    return keys.WEIGHTS in run.asset_selection
 
 
 def training_run(plan: Plan, run: str, tick: str) -> dg.RunRequest:

@@ -14,7 +14,9 @@ from xec_pipeline.defs.automation.retraining import (
     plan,
     schedule_names,
     scheduled_runs,
+    training_now,
     training_run,
+    what_speaks_against,
 )
 from xec_pipeline.defs.automation.sensors import min_age_seconds
 from xec_pipeline.defs.automation.up_to_date import look_at
@@ -41,8 +43,10 @@ def evaluate(
     """
     run = registered_regressor(name)
     observe(instance)
+    if busy := training_now(instance, name):
+        return dg.SkipReason(f"{name} is being trained or waits for it: Dagster run {busy}")
     known, causes = look_at(instance, run)
-    found = plan(run, known, force=run.schedule.force)
+    found = plan(run, known, what_speaks_against(instance, run), force=run.schedule.force)
     if not found.assets:
         return dg.SkipReason(found.reason)
     for line in (found.reason, *causes):

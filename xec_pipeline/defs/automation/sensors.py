@@ -14,7 +14,7 @@ from xec_pipeline.defs.automation.observation import (
     changed_datasets,
     unfinished_datasets,
 )
-from xec_pipeline.defs.lineage import latest_of
+from xec_pipeline.defs.lineage import last_event_seen, latest_of
 from xec_pipeline.defs.partitions import DATASETS
 from xec_pipeline.errors import ConfigError
 
@@ -22,8 +22,6 @@ from xec_pipeline.errors import ConfigError
 _READING_SECONDS: Final = 20.0
 _MIN_AGE_VARIABLE: Final = "XEC_FILE_AGE"
 _MIN_AGE_SECONDS: Final = "60"
-_POINTER_TAG: Final = f"dagster/input_event_pointer/{'/'.join(keys.ROOT_FILES.path)}"
-"""Tag with the number of the latest observation of ROOT files when shards began to be made."""
 
 
 @dg.sensor(
@@ -87,7 +85,7 @@ def shard_requests(instance: dg.DagsterInstance) -> Iterator[dg.RunRequest]:
             seen = record.event_log_entry.asset_observation
             version = (seen.tags if seen else {}).get(keys.VERSION_TAG)
             made = latest_of(instance, keys.SHARDS, dataset)
-            known = int((made[0].tags or {}).get(_POINTER_TAG, -1)) if made else -1
+            known = last_event_seen(made[0], keys.ROOT_FILES) if made else -1
             if version is not None and record.storage_id > known:
                 run_key = f"{dataset} {version} {record.storage_id}"
                 yield dg.RunRequest(run_key=run_key, partition_key=dataset)

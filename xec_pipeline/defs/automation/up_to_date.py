@@ -18,6 +18,7 @@ from xec_pipeline.defs import keys
 # Modules: an asset among the names of this one would be defined twice.
 from xec_pipeline.defs.assets import figures, regressor
 from xec_pipeline.defs.assets import shards as of_datasets
+from xec_pipeline.defs.lineage import last_event_seen
 from xec_pipeline.defs.partitions import (
     dataset_partitions,
     evaluation_paths,
@@ -76,7 +77,7 @@ def changes(
         yield "has other code"
     for dep in spec.deps:
         name = "/".join(dep.asset_key.path)
-        seen = int(tags.get(f"dagster/input_event_pointer/{name}", -1))
+        seen = last_event_seen(made, dep.asset_key)
         for upstream in _upstream(dep, partition):
             then = _version(instance, dep.asset_key, upstream, until=seen)
             if _version(instance, dep.asset_key, upstream) != then:

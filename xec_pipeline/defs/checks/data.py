@@ -6,7 +6,8 @@ import dagster as dg
 
 from xec_pipeline.defs import keys
 from xec_pipeline.defs.checks.latest import latest, number, run_name
-from xec_pipeline.defs.partitions import runs_that_mix
+from xec_pipeline.defs.checks.partitioned import partition_check
+from xec_pipeline.defs.partitions import dataset_partitions, runs_that_mix
 from xec_pipeline.detector.sensors import N_SENSORS
 
 _MOST_DEAD_PERCENT: Final = 50.0
@@ -23,8 +24,9 @@ _RANGES: Final = {
 _SHARED: Final = "events_shared_with_"
 
 
-@dg.asset_check(
+@partition_check(
     asset=keys.SHARDS,
+    partitions_def=dataset_partitions,
     blocking=True,
     description=(
         f"There are events of {N_SENSORS} sensors; less than {_MOST_DEAD_PERCENT:g} % of the "
@@ -47,8 +49,9 @@ def shards_are_sound(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckRes
     return dg.AssetCheckResult(passed=passed, metadata={"dataset": run_name(context), **numbers})
 
 
-@dg.asset_check(
+@partition_check(
     asset=keys.SHARDS,
+    partitions_def=dataset_partitions,
     description=(
         "At most a tenth of the sensors have no value in more than 90 % of the events (of a "
         "sample of events): more points to a wrong file, or a detector that was not ready."
@@ -65,8 +68,9 @@ def dead_sensors_are_few(context: dg.AssetCheckExecutionContext) -> dg.AssetChec
     )
 
 
-@dg.asset_check(
+@partition_check(
     asset=keys.SHARDS,
+    partitions_def=dataset_partitions,
     description=(
         "True energies, positions and times, where the files have them, lie in "
         + ", ".join(
@@ -95,8 +99,9 @@ def truth_is_in_range(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckRe
     )
 
 
-@dg.asset_check(
+@partition_check(
     asset=keys.SHARDS,
+    partitions_def=dataset_partitions,
     blocking=True,
     description=(
         "No event stands in two of the samples for training, validation and testing of a run, by "

@@ -12,12 +12,15 @@ from xec_pipeline.defs.checks.latest import (
     reproduces_network,
     run_name,
 )
+from xec_pipeline.defs.checks.partitioned import partition_check
+from xec_pipeline.defs.partitions import inpainter_partitions
 
 _BRIGHT_ERROR = "relative_rms_above_100_photons_"
 
 
-@dg.asset_check(
+@partition_check(
     asset=keys.RECOVERED,
+    partitions_def=inpainter_partitions,
     blocking=True,
     description="Hidden sensors have rows, and every prediction is a number.",
 )
@@ -29,8 +32,9 @@ def recovered_sensors_are_complete(context: dg.AssetCheckExecutionContext) -> dg
     return dg.AssetCheckResult(passed=passed, metadata={"run": run_name(context), **counts})
 
 
-@dg.asset_check(
+@partition_check(
     asset=keys.RECOVERED,
+    partitions_def=inpainter_partitions,
     description=(
         "Of sensors above 100 photons, the network recovers more precisely than the average of "
         "their neighbours and than solid-angle weights."
@@ -52,8 +56,9 @@ def network_beats_simple_methods(context: dg.AssetCheckExecutionContext) -> dg.A
     )
 
 
-@dg.asset_check(
+@partition_check(
     asset=keys.INPAINTER_EXPORT,
+    partitions_def=inpainter_partitions,
     description=(
         "The exported models hold the present weights; differences to the network are recorded."
     ),
@@ -63,8 +68,9 @@ def exports_match_weights(context: dg.AssetCheckExecutionContext) -> dg.AssetChe
     return holds_present_weights(context, keys.INPAINTER_EXPORT, keys.INPAINTER)
 
 
-@dg.asset_check(
+@partition_check(
     asset=keys.INPAINTER_EXPORT,
+    partitions_def=inpainter_partitions,
     blocking=True,
     description=(
         "TorchScript and ONNX give what the network gives: the largest difference over all "

@@ -1,24 +1,33 @@
-"""What checks have in common: the run they are about, and what was made of it last.
-
-A check concerns the run whose asset was just made. (Checks with partitions of their own are a
-preview in Dagster.)
-"""
+"""What checks have in common: the partition they are about, and what was made of it last."""
 
 import math
-from typing import Any, Final
+from typing import Final
 
 import dagster as dg
 
+from xec_pipeline.defs.acceptance import evaluations, passed
 from xec_pipeline.defs.keys import VERSION_TAG
 from xec_pipeline.defs.lineage import latest_of
 
 _HISTORY: Final = 100
-"""Evaluations and materializations that are looked back on."""
+"""Materializations that are looked back on."""
 
 
 def run_name(context: dg.AssetCheckExecutionContext) -> str:
-    """Return the partition that was just made."""
-    return context.run.tags["dagster/partition"]
+    """Return the partition that is looked at.
+
+    Raises
+    ------
+    dagster.Failure
+        If the Dagster run has none.
+    """
+    if not context.has_partition_key:
+        raise dg.Failure(
+            "this check looks at one partition of its asset, and none was given: materialize that "
+            "partition, which runs the check too",
+            allow_retries=False,
+        )
+    return str(context.partition_key)
 
 
 def latest(
@@ -51,26 +60,15 @@ def accepted_before(
     same
         Metadata that must be equal in both, such as the version of the events.
     """
-    history = context.instance.event_log_storage.get_asset_check_execution_history(
-        dg.AssetCheckKey(key, check), limit=_HISTORY
-    )
-    passed = {_judged(record) for record in history if record.status.value == "SUCCEEDED"}
+    history = list(evaluations(context.instance, dg.AssetCheckKey(key, check)))
     wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[run_name(context)])
     now, *earlier = context.instance.fetch_materializations(wanted, limit=_HISTORY).records
     present = now.event_log_entry.asset_materialization
     for record in earlier:
         made = record.event_log_entry.asset_materialization
-        if made and present and record.storage_id in passed and _agree(made, present, same):
+        if made and present and _agree(made, present, same) and passed(record, history):
             return made, record.run_id
     return None
-
-
-def _judged(record: Any) -> int | None:
-    """Return the materialization that the evaluation of a check was about."""
-    entry = record.event
-    event = entry.dagster_event if entry else None
-    about = event.asset_check_evaluation_data.target_materialization_data if event else None
-    return about.storage_id if about else None
 
 
 def _agree(first: dg.AssetMaterialization, second: dg.AssetMaterialization, name: str) -> bool:

@@ -14,11 +14,14 @@ from xec_pipeline.defs.checks.latest import (
     reproduces_network,
     run_name,
 )
+from xec_pipeline.defs.checks.partitioned import partition_check
+from xec_pipeline.defs.partitions import run_partitions
 from xec_pipeline.evaluation.metadata import read_meta
 
 
-@dg.asset_check(
+@partition_check(
     asset=keys.PREDICTIONS,
+    partitions_def=run_partitions,
     blocking=True,
     description="Every event with truth has a row in each table, and every prediction is a number.",
 )
@@ -37,8 +40,9 @@ def predictions_are_complete(context: dg.AssetCheckExecutionContext) -> dg.Asset
     return dg.AssetCheckResult(passed=complete and len(numbers) > 1, metadata=numbers)
 
 
-@dg.asset_check(
+@partition_check(
     asset=keys.ONNX,
+    partitions_def=run_partitions,
     blocking=True,
     description=(
         "The ONNX model was exported from the present weights; differences to them are recorded."
@@ -49,8 +53,9 @@ def onnx_matches_weights(context: dg.AssetCheckExecutionContext) -> dg.AssetChec
     return holds_present_weights(context, keys.ONNX, keys.WEIGHTS)
 
 
-@dg.asset_check(
+@partition_check(
     asset=keys.ONNX,
+    partitions_def=run_partitions,
     blocking=True,
     description=(
         "onnxruntime gives what torch gives: the largest difference over all outputs, events and "

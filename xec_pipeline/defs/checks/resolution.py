@@ -8,6 +8,8 @@ import dagster as dg
 
 from xec_pipeline.defs import keys
 from xec_pipeline.defs.checks.latest import accepted_before, latest, run_name
+from xec_pipeline.defs.checks.partitioned import partition_check
+from xec_pipeline.defs.partitions import run_partitions
 
 _BIAS: Final = "median bias"
 _WIDTH: Final = "68 % half width"
@@ -24,8 +26,9 @@ Numbers = Mapping[tuple[str, str], tuple[float, float]]
 """Value and error by quantity and estimator."""
 
 
-@dg.asset_check(
+@partition_check(
     asset=keys.TABLE,
+    partitions_def=run_partitions,
     description=(
         f"|median bias| of every quantity is at most {MOST_BIAS:g} half widths, or within "
         f"{_SIGMAS:g} of its own standard deviations from that."
@@ -52,8 +55,9 @@ def biases_are_small(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckRes
     )
 
 
-@dg.asset_check(
+@partition_check(
     asset=keys.TABLE,
+    partitions_def=run_partitions,
     description=(
         f"No resolution is worse than {WORSE:g} times that of the last table of this run, on the "
         f"same events, that passed this check, by {_SIGMAS:g} standard deviations or more; beyond "

@@ -8,6 +8,8 @@ import dagster as dg
 
 from xec_pipeline.defs import keys
 from xec_pipeline.defs.checks.latest import latest, number, run_name
+from xec_pipeline.defs.checks.partitioned import partition_check
+from xec_pipeline.defs.partitions import inpainter_partitions, mae_partitions, run_partitions
 
 MOST_OVER_TRAINING: Final = 1.5
 """Bound of validation loss / training loss at the best epoch."""
@@ -18,6 +20,12 @@ _LOSSES: Final[Mapping[dg.AssetKey, tuple[str, str]]] = {
     keys.INPAINTER: ("train/total_loss", "val/total_loss"),
 }
 """Names of the losses by asset; those of trainings that hide sensors are sums of features."""
+
+_PARTITIONS: Final[Mapping[dg.AssetKey, dg.PartitionsDefinition]] = {
+    keys.WEIGHTS: run_partitions,
+    keys.ENCODER: mae_partitions,
+    keys.INPAINTER: inpainter_partitions,
+}
 
 
 @dg.definitions
@@ -31,8 +39,9 @@ def training_checks() -> dg.Definitions:
 
 
 def _finite(key: dg.AssetKey) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
+    @partition_check(
         asset=key,
+        partitions_def=_PARTITIONS[key],
         name="losses_are_finite",
         blocking=True,
         description="The losses of the best epoch, of training and validation events, are numbers.",
@@ -49,8 +58,9 @@ def _finite(key: dg.AssetKey) -> dg.AssetChecksDefinition:
 
 
 def _learned(key: dg.AssetKey) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
+    @partition_check(
         asset=key,
+        partitions_def=_PARTITIONS[key],
         name="beats_a_constant",
         description=(
             "The validation loss is below that of an answer without learning: the mean of the "
@@ -75,8 +85,9 @@ def _learned(key: dg.AssetKey) -> dg.AssetChecksDefinition:
 
 
 def _general(key: dg.AssetKey) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
+    @partition_check(
         asset=key,
+        partitions_def=_PARTITIONS[key],
         name="is_not_overfitted",
         description=(
             f"The validation loss is at most {MOST_OVER_TRAINING:g} times the training loss of the "
