@@ -58,11 +58,11 @@ class Toy(NamedTuple):
 
 
 TOYS: Final[Mapping[str, Toy]] = {
-    "data/toy/train": Toy(20_000, "15:60", 1, 1),
-    "data/toy/val": Toy(4_000, "15:60", 2, 101),
+    "data/toy/train": Toy(16_000, "15:60", 1, 1),
+    "data/toy/val": Toy(2_000, "15:60", 2, 101),
     "data/toy/test": Toy(4_000, "52.83", 31, 201, truth_light=True),
 }
-_EVENTS_PER_FILE: Final = 2_000
+_EVENTS_PER_FILE: Final = 1_000
 
 # Which job makes which assets, in the order of making.
 _STAGES: Final[Mapping[str, tuple[dg.AssetKey, ...]]] = {
