@@ -5,6 +5,8 @@ The tree `provenance` has one entry with the string branch `json`; the sidecar h
 
 import importlib.metadata
 import json
+import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,12 +26,15 @@ DETECTOR: Final = "toy detector"
 # What uproot raises for a file that is truncated, damaged or of another kind.
 _UNREADABLE: Final = (
     OSError,
+    EOFError,
     ValueError,
     LookupError,
     TypeError,
+    AttributeError,
     AssertionError,
-    NotImplementedError,
-    RecursionError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
     uproot.DeserializationError,
     cramjam.DecompressionError,
 )

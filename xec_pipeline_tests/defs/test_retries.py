@@ -30,6 +30,7 @@ def test_a_typing_error_names_the_variable(monkeypatch, text):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_training_whose_rank_was_killed_goes_on_from_its_last_checkpoint(tmp_path):
     project = Project(tmp_path)
     path = tmp_path / f"runs/regressor/{TINY}.yaml"

@@ -116,7 +116,7 @@ def test_one_energy_is_drawn(tmp_path, task):
     _, content = drawn(tmp_path, task, prediction_table(200, energy_mev=52.83))
     assert content["n_events"] == 200
     if task == "energy":
-        assert "1 energy points" in panels(content)["relative_resolution_vs_energy"]["fit"]["note"]
+        assert "1 of 4 points" in panels(content)["relative_resolution_vs_energy"]["fit"]["note"]
 
 
 @pytest.mark.parametrize("task", TASKS)
