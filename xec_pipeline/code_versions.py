@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from xec_pipeline.atomic import replacing
-from xec_pipeline.versioning import content_hash, file_stamp, read_cache
+from xec_pipeline.versioning import content_hash, read_cache
 
 PACKAGE_DIR: Final = Path(__file__).parent
 _CACHE_NAME: Final = f"code_versions.{sys.implementation.cache_tag}.json"
@@ -123,7 +123,7 @@ def _existing(name: str, modules: Mapping[str, _Module]) -> str:
 def _modules(package_dir: Path) -> dict[str, _Module]:
     """Return the modules of a package by name."""
     paths = sorted(package_dir.rglob("*.py"))
-    return _read_modules(package_dir, tuple((path, file_stamp(path)) for path in paths))
+    return _read_modules(package_dir, tuple((path, _stamp(path)) for path in paths))
 
 
 @functools.lru_cache(maxsize=8)
@@ -165,7 +165,7 @@ def _read_module(path: Path, stamp: str, package: str) -> _Module:
 def _remembered(cache: Path) -> dict[str, _Module]:
     """Return what an earlier process left, unless this module made something else of sources."""
     content = read_cache(cache)
-    if content.get("reader") != file_stamp(Path(__file__)):
+    if content.get("reader") != _stamp(Path(__file__)):
         return {}
     modules: Mapping[str, Any] = content["modules"]
     return {
@@ -177,4 +177,10 @@ def _remembered(cache: Path) -> dict[str, _Module]:
 def _remember(cache: Path, modules: Mapping[str, _Module]) -> None:
     cache.parent.mkdir(exist_ok=True)
     with replacing(cache) as partial:
-        partial.write_text(json.dumps({"reader": file_stamp(Path(__file__)), "modules": modules}))
+        partial.write_text(json.dumps({"reader": _stamp(Path(__file__)), "modules": modules}))
+
+
+def _stamp(path: Path) -> str:
+    """Return what tells that a source is the same, also after a copy that keeps the time stamps."""
+    status = path.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"

@@ -10,6 +10,8 @@ from pathlib import Path
 import xec_pipeline.units
 
 PACKAGE = Path(xec_pipeline.units.__file__).parent
+HALF_COMPILED = shutil.ignore_patterns("*.pyc.*", ".*.part.*")
+"""Files that another process is writing just now; what is compiled may be copied."""
 PROBE = Path(__file__).parent / "fake_chain.py"
 RUNS = "preset: demo\ndata: {train_path: toy/train, val_path: toy/val, test_path: toy/test}\n"
 MAE = "data: {train_path: toy/train, val_path: toy/val}\n"
@@ -52,9 +54,7 @@ class Copy:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        shutil.copytree(
-            PACKAGE, folder / "xec_pipeline", ignore=shutil.ignore_patterns("__pycache__")
-        )
+        shutil.copytree(PACKAGE, folder / "xec_pipeline", ignore=HALF_COMPILED)
         for name in ("workspace.yaml", "dagster.yaml", "pyproject.toml"):
             shutil.copy(PACKAGE.parent / name, folder / name)
         for dataset in ("train", "val", "test"):
@@ -97,8 +97,7 @@ class Copy:
 
     def duplicate(self, folder: Path, *without: str) -> "Copy":
         """Return a copy of this folder, to be edited."""
-        ignored = shutil.ignore_patterns("__pycache__", *without)
-        shutil.copytree(self.folder, folder, ignore=ignored)
+        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns(*without))
         again = Copy.__new__(Copy)
         again.folder = folder
         return again

@@ -48,16 +48,16 @@ def fake_make(
     resources = {"ddp": FakeDDP(), "mlflow": MlflowTracking(tracking_uri="none")}
 
     def make(items: Sequence[AssetPartition]) -> None:
-        for key, partition in items:
-            made.append(f"{key.to_user_string()}[{partition}]")
-            dg.materialize(
-                assets,
-                instance=instance,
-                partition_key=partition,
-                selection=dg.AssetSelection.assets(key).without_checks(),
-                resources=resources,
-            )
-            pass_checks(instance, key, partition)
+        made.extend(f"{key.to_user_string()}[{partition}]" for key, partition in items)
+        dg.materialize(
+            assets,
+            instance=instance,
+            partition_key=items[0][1],
+            selection=dg.AssetSelection.assets(*(key for key, _ in items)).without_checks(),
+            resources=resources,
+        )
+        for item in items:
+            pass_checks(instance, *item)
 
     return make
 

@@ -9,6 +9,7 @@ import yaml
 import xec_pipeline.units
 from xec_pipeline.config.simulation import simulation_config
 from xec_pipeline.simulation.dataset import simulate_dataset
+from xec_pipeline_tests.defs.chain_copy import HALF_COMPILED
 from xec_pipeline_tests.training.tiny import tiny_tree
 
 PACKAGE = Path(xec_pipeline.units.__file__).parent
@@ -30,8 +31,7 @@ class Project:
         self.folder = folder
         for name in ("workspace.yaml", "dagster.yaml", "pyproject.toml"):
             shutil.copy(PACKAGE.parent / name, folder / name)
-        no_cache = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(PACKAGE, folder / "xec_pipeline", ignore=no_cache)
+        shutil.copytree(PACKAGE, folder / "xec_pipeline", ignore=HALF_COMPILED)
         for path, (seed, first_run) in TOYS.items():
             options = {"events": _EVENTS, "files": 1, "seed": seed, "first_run": first_run}
             config = simulation_config("meg2", options)
