@@ -21,6 +21,7 @@ from xec_pipeline_tests.defs.chain_copy import (
     DATASETS,
     INPAINTED,
     INPAINTER,
+    REPORTS,
     RUNS,
     Copy,
     finished_copy,
@@ -168,6 +169,7 @@ CHANGES = (
         "evaluation/plots/style",
         regressor("resolution_pdf", "event_displays", "efficiency", runs=DEMO),
         inpainter("analysis"),
+        REPORTS,
         is_tested=False,
     ),
     edit_of_code(
@@ -206,7 +208,7 @@ CHANGES = (
     change(
         "regressor trained again: new weights",
         leave,
-        regressor("predictions_csv", "event_displays", "onnx", runs=DEMO),
+        regressor("predictions_csv", "event_displays", "onnx", "report", runs=DEMO),
         inpainter("dead_study"),
         make=(("regressor/weights", "demo"),),
         versions={"train": "new"},
