@@ -15,7 +15,7 @@ from torch import nn
 from xec_pipeline.detector.coordinates import xyz_to_uvw
 from xec_pipeline.detector.faces import Face, face_of_sensor
 from xec_pipeline.detector.geometry import ideal_geometry
-from xec_pipeline.detector.sensors import N_SIPM
+from xec_pipeline.detector.sensors import INNER_COLUMNS, INNER_ROWS, N_SIPM
 from xec_pipeline.models.input_norm import Light
 from xec_pipeline.units import SPEED_OF_LIGHT_CM_PER_NS
 
@@ -61,12 +61,14 @@ class LightMoments(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         xyz = ideal_geometry().position_cm
-        u, v = xyz_to_uvw(xyz[:N_SIPM])[:, :2].T
-        terms = np.stack([np.ones_like(u), u, v, u * u, v * v], axis=1)
+        # The sensors of the inner face stand in rows of equal v and columns of equal u.
+        uv = xyz_to_uvw(xyz[:N_SIPM])[:, :2].reshape(INNER_ROWS, INNER_COLUMNS, 2)
         self.sensor_cm: torch.Tensor
         self.face_of: torch.Tensor
-        self.terms: torch.Tensor
-        arrays = {"sensor_cm": xyz, "face_of": np.eye(len(Face))[face_of_sensor()], "terms": terms}
+        self.u_cm: torch.Tensor
+        self.v_cm: torch.Tensor
+        arrays = {"sensor_cm": xyz, "face_of": np.eye(len(Face))[face_of_sensor()]}
+        arrays |= {"u_cm": uv[0, :, 0], "v_cm": uv[:, 0, 1]}
         for name, array in arrays.items():
             self.register_buffer(name, torch.tensor(array, dtype=torch.float32), persistent=False)
 
@@ -95,10 +97,10 @@ class LightMoments(nn.Module):
 
     def _centroid(self, weight_BN: torch.Tensor) -> torch.Tensor:
         """Return mean u, mean v, width in u, width in v [cm], shape (B, 4)."""
-        sums = weight_BN @ self.terms.to(weight_BN)
-        means = sums[:, 1:] / (sums[:, :1] + _TINY)
-        variance = (means[:, 2:] - means[:, :2].square()).clamp_min(0.0)
-        return torch.cat((means[:, :2], torch.sqrt(variance + _TINY)), dim=1)
+        image = torch.unflatten(weight_BN, 1, (INNER_ROWS, INNER_COLUMNS))
+        mean_u, width_u = _mean_and_width(image.sum(dim=1), self.u_cm)
+        mean_v, width_v = _mean_and_width(image.sum(dim=2), self.v_cm)
+        return torch.cat((mean_u, mean_v, width_u, width_v), dim=1)
 
     def _times(
         self, light: Light, centroid_B4: torch.Tensor, depth_B1: torch.Tensor
@@ -146,6 +148,19 @@ def concentration_depth(inner_BN: torch.Tensor, sum_B1: torch.Tensor) -> torch.T
     squares = inner_BN.square().sum(dim=1, keepdim=True)
     squared_depth = _CELL_CM2 / (8 * math.pi) * sum_B1.square() / (squares + _TINY)
     return torch.sqrt(squared_depth).clamp(*_DEPTH_RANGE_CM)
+
+
+def _mean_and_width(
+    weight_BN: torch.Tensor, place_N: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean of places and the root of their variance about it, both (B, 1).
+
+    The difference of the means of squares would lose all digits of a narrow spot far from 0.
+    """
+    place_N = place_N.to(weight_BN)
+    mean_B1 = _mean(weight_BN, place_N)
+    variance_B1 = _mean(weight_BN, (place_N - mean_B1).square())
+    return mean_B1, torch.sqrt(variance_B1 + _TINY)
 
 
 def _mean(weight_BN: torch.Tensor, value_BN: torch.Tensor) -> torch.Tensor:

@@ -43,6 +43,17 @@ def test_moments_find_a_point_source(uvw):
     assert emitted == pytest.approx(EMITTED_NS, abs=0.12)
 
 
+@pytest.mark.parametrize("v", [-60.0, 8.0, 60.0])
+def test_width_of_a_narrow_spot_keeps_its_digits_far_from_the_middle(v):
+    light = point_source((20.0, v, 0.6))
+    weight = light.npho[0, :4092].double().numpy() ** 2
+    places = xyz_to_uvw(ideal_geometry().position_cm[:4092])[:, :2]
+    mean = np.average(places, axis=0, weights=weight)
+    width = np.sqrt(np.average((places - mean) ** 2, axis=0, weights=weight))
+    features = LightMoments()(light).features[0, 15:17].numpy()
+    assert 8 * (features + 1) == pytest.approx(np.sqrt(width**2 + 1e-3), rel=1e-5)
+
+
 @pytest.mark.parametrize("uvw", POINTS)
 def test_window_lies_around_the_source(uvw):
     window = BrightWindow(PHYSICAL)
