@@ -24,7 +24,13 @@ from xec_pipeline.detector.sensors import N_SIPM
 from xec_pipeline.models.encoder_base import Encoder
 from xec_pipeline.models.inpainter_heads import start_at_zero, two_layers
 from xec_pipeline.models.input_norm import Light
-from xec_pipeline.models.moments import concentration_depth
+from xec_pipeline.models.moments import (
+    column_and_row_sums,
+    concentrated,
+    concentration_depth,
+    inner_axes,
+    mean_over,
+)
 
 _N_POINTS: Final = 3
 """Along a shower."""
@@ -90,8 +96,11 @@ class LightShape(nn.Module):
         super().__init__()
         geometry = ideal_geometry()
         tables = {"positions": geometry.position_cm, "normals": geometry.normal}
+        tables["u_cm"], tables["v_cm"] = inner_axes()
         self.positions: torch.Tensor
         self.normals: torch.Tensor
+        self.u_cm: torch.Tensor
+        self.v_cm: torch.Tensor
         for name, table in tables.items():
             values = torch.tensor(table, dtype=torch.float32)
             self.register_buffer(name, values, persistent=False)
@@ -141,7 +150,7 @@ class LightShape(nn.Module):
 
     def _points(self, tokens_BTD: torch.Tensor, light: Light) -> tuple[torch.Tensor, torch.Tensor]:
         """Return positions (B, P, 3) [cm] and shares of the light (B, P)."""
-        u, v, depth = _concentration(light, self.positions)
+        u, v, depth = self._concentration(light.npho[:, :N_SIPM])
         known = (u / _U_SCALE_CM, v / _V_SCALE_CM, depth.log() - 1.0)
         change = self.points(torch.cat((tokens_BTD.flatten(1).to(u), *known), dim=1))
         du, dv, dw, weight = torch.unflatten(change, 1, (4, _N_POINTS)).unbind(dim=1)
@@ -152,18 +161,11 @@ class LightShape(nn.Module):
         xyz = torch.stack((-radius * torch.cos(phi), radius * torch.sin(phi), u), dim=2)
         return xyz, weight.softmax(dim=1)
 
-
-def _concentration(light: Light, positions_SX: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Return u, v and depth [cm] of where the light of the inner face comes from, (B, 1) each."""
-    inner_BN = light.npho[:, :N_SIPM]
-    total_B1 = inner_BN.sum(dim=1, keepdim=True)
-    weights_BN = (inner_BN / (total_B1 + _TINY)).square()
-    sums_BX = weights_BN @ positions_SX[:N_SIPM]
-    center_BX = sums_BX / (weights_BN.sum(dim=1, keepdim=True) + _TINY**2)
-    x, y, u = (center_BX[:, axis, None] for axis in range(_N_AXES))
-    # Without light the sums are 0, which is u = v = 0.
-    v = torch.atan2(y, -x.clamp_max(-_TINY)) * INNER_RADIUS_CM
-    return u, v, concentration_depth(inner_BN, total_B1)
+    def _concentration(self, inner_BN: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return u, v and depth [cm] of where the light of the inner face is from, (B, 1) each."""
+        columns, rows = column_and_row_sums(concentrated(inner_BN))
+        u, v = mean_over(columns, self.u_cm.to(columns)), mean_over(rows, self.v_cm.to(rows))
+        return u, v, concentration_depth(inner_BN, inner_BN.sum(dim=1, keepdim=True))
 
 
 def _by_face(sipm_and_pmt: tuple[float, float]) -> list[float]:

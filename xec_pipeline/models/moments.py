@@ -9,6 +9,7 @@ import math
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -61,14 +62,13 @@ class LightMoments(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         xyz = ideal_geometry().position_cm
-        # The sensors of the inner face stand in rows of equal v and columns of equal u.
-        uv = xyz_to_uvw(xyz[:N_SIPM])[:, :2].reshape(INNER_ROWS, INNER_COLUMNS, 2)
+        u_cm, v_cm = inner_axes()
         self.sensor_cm: torch.Tensor
         self.face_of: torch.Tensor
         self.u_cm: torch.Tensor
         self.v_cm: torch.Tensor
         arrays = {"sensor_cm": xyz, "face_of": np.eye(len(Face))[face_of_sensor()]}
-        arrays |= {"u_cm": uv[0, :, 0], "v_cm": uv[:, 0, 1]}
+        arrays |= {"u_cm": u_cm, "v_cm": v_cm}
         for name, array in arrays.items():
             self.register_buffer(name, torch.tensor(array, dtype=torch.float32), persistent=False)
 
@@ -78,7 +78,7 @@ class LightMoments(nn.Module):
         sums = light.npho @ self.face_of.to(inner)
         total = sums.sum(dim=1, keepdim=True)
         largest = inner.amax(dim=1, keepdim=True)
-        sharp = self._centroid(inner.square() / (largest + _TINY))
+        sharp = self._centroid(concentrated(inner))
         depth = concentration_depth(inner, sums[:, :1])
         times, delay = self._times(light, sharp, depth)
         features = (
@@ -97,9 +97,9 @@ class LightMoments(nn.Module):
 
     def _centroid(self, weight_BN: torch.Tensor) -> torch.Tensor:
         """Return mean u, mean v, width in u, width in v [cm], shape (B, 4)."""
-        image = torch.unflatten(weight_BN, 1, (INNER_ROWS, INNER_COLUMNS))
-        mean_u, width_u = _mean_and_width(image.sum(dim=1), self.u_cm)
-        mean_v, width_v = _mean_and_width(image.sum(dim=2), self.v_cm)
+        columns, rows = column_and_row_sums(weight_BN)
+        mean_u, width_u = _mean_and_width(columns, self.u_cm)
+        mean_v, width_v = _mean_and_width(rows, self.v_cm)
         return torch.cat((mean_u, mean_v, width_u, width_v), dim=1)
 
     def _times(
@@ -114,15 +114,15 @@ class LightMoments(nn.Module):
         # Inverse variance of a sensor's time, up to a factor.
         weight = light.timed * light.npho / (light.npho + _TIMED_PHOTONS)
         emitted = light.time_ns - way * _NS_PER_CM
-        mean = _mean(weight, emitted)
+        mean = mean_over(weight, emitted)
         delay = (emitted - mean) * light.timed
         times = (
             mean,
-            _mean(weight[:, :N_SIPM], delay[:, :N_SIPM]),
-            _mean(weight[:, N_SIPM:], delay[:, N_SIPM:]),
-            _mean(weight, light.time_ns) - 3.0,
-            _mean(weight, cosine),
-            _mean(weight, delay.square().clamp_max(9.0)) - 0.3,
+            mean_over(weight[:, :N_SIPM], delay[:, :N_SIPM]),
+            mean_over(weight[:, N_SIPM:], delay[:, N_SIPM:]),
+            mean_over(weight, light.time_ns) - 3.0,
+            mean_over(weight, cosine),
+            mean_over(weight, delay.square().clamp_max(9.0)) - 0.3,
             torch.log(1.0 + weight.sum(dim=1, keepdim=True)) / _LOG_SCALE - 1.0,
         )
         return torch.cat(times, dim=1), delay
@@ -138,6 +138,28 @@ class LightMoments(nn.Module):
         dz = z - centroid_B4[:, :1]
         way = torch.sqrt(dx.square() + dy.square() + dz.square() + _TINY)
         return way, (dx * torch.cos(phi) - dy * torch.sin(phi)) / way
+
+
+def inner_axes() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return u of the columns (44,) and v of the rows (93,) of the inner face [cm]."""
+    uvw = xyz_to_uvw(ideal_geometry().position_cm[:N_SIPM])
+    image = uvw.reshape(INNER_ROWS, INNER_COLUMNS, 3)
+    return image[0, :, 0], image[:, 0, 1]
+
+
+def column_and_row_sums(inner_BN: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the sums over each column (B, 44) and each row (B, 93) of the inner face.
+
+    A product with a matrix of places would do, but adds the sensors up one by one, in float32 with
+    an error of 1e-5.
+    """
+    image = torch.unflatten(inner_BN, 1, (INNER_ROWS, INNER_COLUMNS))
+    return image.sum(dim=1), image.sum(dim=2)
+
+
+def concentrated(inner_BN: torch.Tensor) -> torch.Tensor:
+    """Return weights that grow as the squares of photons (B, N), the largest being its photons."""
+    return inner_BN.square() / (inner_BN.amax(dim=1, keepdim=True) + _TINY)
 
 
 def concentration_depth(inner_BN: torch.Tensor, sum_B1: torch.Tensor) -> torch.Tensor:
@@ -158,12 +180,13 @@ def _mean_and_width(
     The difference of the means of squares would lose all digits of a narrow spot far from 0.
     """
     place_N = place_N.to(weight_BN)
-    mean_B1 = _mean(weight_BN, place_N)
-    variance_B1 = _mean(weight_BN, (place_N - mean_B1).square())
+    mean_B1 = mean_over(weight_BN, place_N)
+    variance_B1 = mean_over(weight_BN, (place_N - mean_B1).square())
     return mean_B1, torch.sqrt(variance_B1 + _TINY)
 
 
-def _mean(weight_BN: torch.Tensor, value_BN: torch.Tensor) -> torch.Tensor:
+def mean_over(weight_BN: torch.Tensor, value_BN: torch.Tensor) -> torch.Tensor:
+    """Return the weighted mean (B, 1); 0 where all weights are 0, which are in photons."""
     total = weight_BN.sum(dim=1, keepdim=True)
     return (weight_BN * value_BN).sum(dim=1, keepdim=True) / (total + _TINY)
 

@@ -200,6 +200,8 @@ class Trainer:
         if self._train(epoch, clock):
             self._save(self._epoch_sums())
             return True
+        # What was trained is kept, whatever ends the validation.
+        self._save(self._epoch_sums())
         trained = self.state.sums.over_ranks(self._dist)
         trained_seconds = clock.elapsed()
         validation = self._stage.validate(self.state.best_model)
@@ -208,7 +210,9 @@ class Trainer:
         if not math.isfinite(validation.loss):
             raise TrainingDivergedError(
                 f"epoch {epoch}: the validation loss is {validation.loss}; "
-                f"{checkpoint_file(self._kind, 'last')} is from before this epoch"
+                f"{checkpoint_file(self._kind, 'last')} holds the weights that gave it, "
+                f"{checkpoint_file(self._kind, 'best')} those of epoch "
+                f"{self.state.progress.best_epoch or 'none'}"
             )
         self._close_epoch(epoch, trained, validation, clock)
         return False

@@ -58,6 +58,12 @@ def test_test_events_are_looked_at_too(run_dir):
     assert not check(predictions_are_complete, keys.PREDICTIONS).passed
 
 
+def test_a_table_of_an_earlier_sample_has_the_rows_of_that(run_dir):
+    earlier = PredictionMeta(run_name="demo", n_events=3)
+    write_meta(PredictionMeta(run_name="demo", n_events=9), run_dir, earlier={"energy": earlier})
+    assert check(predictions_are_complete, keys.PREDICTIONS).passed
+
+
 def test_no_table_does_not_pass(run_dir):
     (run_dir / "predictions_energy_demo.csv").unlink()
     assert not check(predictions_are_complete, keys.PREDICTIONS).passed

@@ -105,9 +105,35 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(tmp_path
 def test_a_validation_loss_that_is_not_finite_stops(tmp_path: Path):
     stage = LinearStage(X, Y, [7])
     stage.validation_losses = [1.0, float("nan")]
-    with pytest.raises(TrainingDivergedError, match="epoch 2: the validation loss is nan"):
+    with pytest.raises(
+        TrainingDivergedError, match=r"epoch 2: .* nan; .*best.pth those of epoch 1"
+    ):
         fit(stage, tmp_path)
     assert load_checkpoint(tmp_path / "tiny" / "checkpoint_last.pth").epoch == 1
+
+
+def test_what_was_trained_outlives_a_validation_that_is_broken_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def end(_stage, _model):
+        raise KeyboardInterrupt
+
+    whole = LinearStage(X, Y, [2, 2, 3])
+    _, expected = fit(whole, tmp_path / "whole")
+    with monkeypatch.context() as broken:
+        broken.setattr(LinearStage, "validate", end)
+        with pytest.raises(KeyboardInterrupt):
+            fit(LinearStage(X, Y, [2, 2, 3]), tmp_path)
+    path = tmp_path / "tiny" / "checkpoint_last.pth"
+    saved = load_checkpoint(path)
+    assert (saved.epoch, saved.step_in_epoch) == (0, 3)
+    stage = LinearStage(X, Y, [2, 2, 3])
+    made, curve = trainer(stage, tmp_path)
+    made.resume(saved, path, is_own=True)
+    made.fit()
+    assert stage.model.weight.item() == pytest.approx(whole.model.weight.item(), abs=1e-7)
+    for name in ("train/loss", "val/loss"):
+        assert curve.epochs[1][name] == pytest.approx(expected.epochs[1][name])
 
 
 def test_asked_to_stop_it_finishes_the_step_and_saves(tmp_path: Path):
@@ -144,9 +170,10 @@ def test_the_last_checkpoint_never_tells_of_a_best_one_that_is_not_there(
     monkeypatch.setattr(loop, "replacing", logged)
     monkeypatch.setattr(checkpoint, "replacing", logged)
     fit(stage, tmp_path)
-    first, second = names[:2], names[2:]
-    assert first == ["checkpoint_best.pth", "checkpoint_last.pth"]
-    assert second == ["checkpoint_best.pth", "checkpoint_epoch_2.pth", "checkpoint_last.pth"]
+    first, second = names[:3], names[3:]
+    # The first is from before the validation.
+    assert first == ["checkpoint_last.pth", "checkpoint_best.pth", "checkpoint_last.pth"]
+    assert second == [first[0], first[1], "checkpoint_epoch_2.pth", first[2]]
 
 
 def test_a_late_look_keeps_bad_weights_from_being_saved_on_a_stop(tmp_path: Path):

@@ -31,7 +31,7 @@ def predictions_are_complete(context: dg.AssetCheckExecutionContext) -> dg.Asset
     numbers: dict[str, int | str] = {"run": run.name}
     complete = True
     for folder, task, path in _tables(run.run_dir, run.name):
-        meta = read_meta(folder, run.name)
+        meta = read_meta(folder, run.name, task=task)
         expected = (meta.n_events or 0) - meta.n_without_truth.get(task, 0)
         rows, bad = _count(path)
         name = path.relative_to(run.run_dir).as_posix()
