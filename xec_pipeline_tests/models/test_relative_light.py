@@ -166,8 +166,8 @@ def test_shape_is_the_solid_angle_of_its_points():
 def test_shape_keeps_its_digits_in_single_precision():
     setup = Setup()
     point = uvw_to_xyz(np.array([[-23.0, 31.0, 2.1]]))
-    light = 4e5 * solid_angle_fraction(point, ideal_geometry()) + 20.0
-    npho = torch.tensor(np.random.default_rng(1).poisson(light), dtype=torch.float32)
+    mean = 4e5 * solid_angle_fraction(point, ideal_geometry()) + 20.0
+    npho = torch.tensor(np.random.default_rng(1).poisson(mean), dtype=torch.float32)
     alive = torch.ones_like(npho)
     shapes = []
     for dtype in (torch.float32, torch.float64):
