@@ -27,7 +27,9 @@ def die_with_parent(sig: signal.Signals = signal.SIGKILL) -> None:
         _die_with(int(expected), sig)
 
 
-def start_in_pool(parent: int, start: Callable[..., object], *arguments: object) -> None:
+def start_in_pool(
+    parent: int, start: Callable[..., object] | None = None, *arguments: object
+) -> None:
     """Start a process of a pool, which the kernel then ends with the one that opened the pool.
 
     It is the pool's initializer. Such a process would else wait for work for ever if its parent was
@@ -46,7 +48,8 @@ def start_in_pool(parent: int, start: Callable[..., object], *arguments: object)
         If the parent died already.
     """
     _die_with(parent, signal.SIGKILL)
-    start(*arguments)
+    if start is not None:
+        start(*arguments)
 
 
 def _die_with(parent: int, sig: signal.Signals) -> None:

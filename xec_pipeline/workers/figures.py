@@ -7,8 +7,13 @@ Nothing is predicted and torch is not imported; the CSVs are enough.
 """
 
 import argparse
+import functools
+import multiprocessing
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from xec_pipeline.errors import XecError
@@ -18,6 +23,8 @@ from xec_pipeline.evaluation.flags import add_arguments
 from xec_pipeline.evaluation.plots.choice import choice_of
 from xec_pipeline.evaluation.previews import previews
 from xec_pipeline.evaluation.report import write_resolution_figures, write_test_figures
+from xec_pipeline.evaluation.tables import TEST_FOLDER, predicted_tasks
+from xec_pipeline.lifetime import start_in_pool
 from xec_pipeline.workers.outputs import files_version
 from xec_pipeline.workers.pipes import Report, open_report
 
@@ -51,17 +58,32 @@ def draw(args: argparse.Namespace, report: Report) -> None:
     asked for.
     """
     run_name, choice = args.run_name or args.run_dir.resolve().name, choice_of(args)
-    pdfs = write_resolution_figures(
-        args.run_dir, run_name, args.tasks, args.output_dir, args.suffix, choice=choice
+    draw_own = functools.partial(
+        write_resolution_figures,
+        *(args.run_dir, run_name, args.tasks, args.output_dir, args.suffix),
+        choice=choice,
     )
+    draw_test = functools.partial(
+        write_test_figures, args.run_dir, run_name, args.tasks, args.suffix, choice
+    )
+    has_test = args.output_dir is None and predicted_tasks(args.run_dir / TEST_FOLDER, run_name)
+    pdfs, of_test = _both(draw_own, draw_test) if has_test else (draw_own(), {})
     folder = args.output_dir or args.run_dir
     drawn = {f"pdf_{task}": path for task, path in pdfs.items()}
-    if args.output_dir is None:
-        of_test = write_test_figures(args.run_dir, run_name, args.tasks, args.suffix, choice)
-        drawn |= {f"test_pdf_{task}": path for task, path in of_test.items()}
+    drawn |= {f"test_pdf_{task}": path for task, path in of_test.items()}
     files = [file for path in drawn.values() for file in (path, path.with_suffix(".json"))]
     report.log("\n".join(str(path) for path in drawn.values()))
     report.result({**drawn, **previews(drawn)}, files_version(files, folder))
+
+
+def _both(
+    draw: Callable[[], dict[str, Path]], draw_beside: Callable[[], dict[str, Path]]
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Call both, the second in a process of its own: threads would wait for each other."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, start_in_pool, (os.getpid(),)) as pool:
+        drawing = pool.submit(draw_beside)
+        return draw(), drawing.result()
 
 
 def fill_table(args: argparse.Namespace, report: Report) -> None:
