@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import itertools
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,10 +12,9 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from xec_pipeline.atomic import replacing
-from xec_pipeline.config.file_names import checkpoint_file
 from xec_pipeline.errors import TrainingDivergedError
-from xec_pipeline.training.checkpoint import Checkpoint, write_checkpoint
+from xec_pipeline.training.checkpoint import Checkpoint
+from xec_pipeline.training.checkpoint_files import CheckpointFiles
 from xec_pipeline.training.compatibility import require_same_inputs
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.guard import Step, StepGuard, StopSignal
@@ -138,7 +136,7 @@ class Trainer:
         self._stage, self._run, self._dist = stage, run, dist
         self._reporter, self._tracker = reporter, tracker
         self._on_best, self._on_epoch = on_best, on_epoch
-        self._kind = str(stage.describe()["kind"])
+        self._files = CheckpointFiles(run.run_dir, str(stage.describe()["kind"]))
         self._accumulate = run.training.grad_accum_steps
         self._steps_per_epoch = math.ceil(stage.n_batches / self._accumulate)
         self.state = TrainState(stage.model, run, dist, objective_of(stage))
@@ -198,21 +196,21 @@ class Trainer:
         clock = EpochClock()
         reset_peak(self._dist.device)
         if self._train(epoch, clock):
-            self._save(self._epoch_sums())
+            stopped = self._checkpoint(self._epoch_sums())
+            self._on_main(lambda: self._files.write(stopped))
             return True
-        # What was trained is kept, whatever ends the validation.
-        self._save(self._epoch_sums())
+        unvalidated = self._checkpoint(self._epoch_sums())
+        self._on_main(lambda: self._files.write_trained(unvalidated))
         trained = self.state.sums.over_ranks(self._dist)
         trained_seconds = clock.elapsed()
         validation = self._stage.validate(self.state.best_model)
         if self._run.training.profile:
             self._reporter.log(clock.profile(clock.elapsed() - trained_seconds))
         if not math.isfinite(validation.loss):
+            self._on_main(self._files.take_back)
             raise TrainingDivergedError(
                 f"epoch {epoch}: the validation loss is {validation.loss}; "
-                f"{checkpoint_file(self._kind, 'last')} holds the weights that gave it, "
-                f"{checkpoint_file(self._kind, 'best')} those of epoch "
-                f"{self.state.progress.best_epoch or 'none'}"
+                f"{self._files.path('last').name} is from before this epoch"
             )
         self._close_epoch(epoch, trained, validation, clock)
         return False
@@ -302,7 +300,8 @@ class Trainer:
             self._best_table, self.state.best_metrics = validation.table, metrics
         # Before the checkpoint: an epoch that is not told of is trained again, not left out.
         self._tracker.epoch(epoch, metrics)
-        checkpoint = self._save({}, self._copies(epoch, is_best=is_best))
+        checkpoint, copies = self._checkpoint({}), self._copies(epoch, is_best=is_best)
+        self._on_main(lambda: self._files.write(checkpoint, copies))
         if self._dist.is_main:
             self._tell(checkpoint, is_best=is_best)
             if is_best and self._on_best is not None and validation.table is not None:
@@ -350,23 +349,22 @@ class Trainer:
         if goes_on and carried and isinstance(self._stage, CarriesSums):
             self._stage.restore_sums(carried)
 
-    def _save(self, sums: Mapping[str, float], copies: Sequence[str] = ()) -> Checkpoint:
-        """Write copies and last checkpoint on rank 0 and return it; every rank takes part."""
-        checkpoint = self.state.to_checkpoint(
+    def _checkpoint(self, sums: Mapping[str, float]) -> Checkpoint:
+        """Return the state; every rank takes part."""
+        return self.state.to_checkpoint(
             {**self._stage.describe(), "mlflow_run_id": self._tracker.run_id},
             sums=sums,
             steps_per_epoch=self._steps_per_epoch,
         )
+
+    def _on_main(self, change: Callable[[], None]) -> None:
+        """Change files on rank 0, while the others wait.
+
+        Else a rank could leave, and end the others, while a file is still being written.
+        """
         if self._dist.is_main:
-            # The last checkpoint tells of the best one, which must be there before it.
-            first, *others = (*copies, "last")
-            write_checkpoint(self._path(first), checkpoint)
-            for which in others:
-                with replacing(self._path(which)) as partial:
-                    shutil.copyfile(self._path(first), partial)
-        # Without it, a rank could leave, and end the others, while the file is still being written.
+            change()
         self._dist.barrier()
-        return checkpoint
 
     def _copies(self, epoch: int, *, is_best: bool) -> list[str]:
         """Return which checkpoints an epoch leaves beside the last one."""
@@ -374,9 +372,6 @@ class Trainer:
         if epoch % self._run.checkpoint.save_interval == 0:
             copies.append(f"epoch_{epoch}")
         return copies
-
-    def _path(self, which: str) -> Path:
-        return self._run.run_dir / checkpoint_file(self._kind, which)
 
 
 class _Throttle:

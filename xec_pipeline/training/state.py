@@ -292,21 +292,26 @@ class TrainState:
             best_val=checkpoint.best_val,
             best_epoch=checkpoint.best_epoch,
         )
-        ranks = len(checkpoint.rng_state)
         if not self.progress.step:
             return
-        if checkpoint.steps_per_epoch != steps_per_epoch or ranks != self._dist.world_size:
+        is_same = len(checkpoint.rng_state) == self._dist.world_size
+        is_same = is_same and checkpoint.steps_per_epoch == steps_per_epoch
+        if checkpoint.step_in_epoch == checkpoint.steps_per_epoch:
+            self.progress.step = steps_per_epoch  # all are made; only the validation was broken off
+        elif not is_same:
             _log.warning("batches or ranks differ from before: epoch begins again")
             self.progress.global_step -= self.progress.step
             self.progress.step = 0
             return
         if self._dist.is_main:  # they are added over the ranks at the end of the epoch
             self.sums = EpochSums.restored(checkpoint.epoch_sums, self._dist.device)
-        restore_rng_state(checkpoint.rng_state[self._dist.rank], self._dist.device)
+        if is_same:
+            restore_rng_state(checkpoint.rng_state[self._dist.rank], self._dist.device)
 
     def _resume_schedule(self, checkpoint: Checkpoint, path: Path, *, refresh: bool) -> None:
         if refresh and self._run.checkpoint.refresh_lr:
-            begun = self.progress.epoch + self.progress.step / max(checkpoint.steps_per_epoch, 1)
+            done = checkpoint.step_in_epoch if self.progress.step else 0
+            begun = self.progress.epoch + done / max(checkpoint.steps_per_epoch, 1)
             self.schedule = Schedule(self._run.training, start_epoch=begun)
             return
         if checkpoint.scheduler_state_dict is None:

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import signal
 from pathlib import Path
@@ -7,7 +8,7 @@ import torch
 
 from xec_pipeline.atomic import replacing
 from xec_pipeline.errors import TrainingDivergedError
-from xec_pipeline.training import checkpoint, loop
+from xec_pipeline.training import checkpoint, checkpoint_files
 from xec_pipeline.training.checkpoint import load_checkpoint
 from xec_pipeline.training.distributed import DistContext
 from xec_pipeline.training.guard import StopSignal
@@ -105,35 +106,71 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(tmp_path
 def test_a_validation_loss_that_is_not_finite_stops(tmp_path: Path):
     stage = LinearStage(X, Y, [7])
     stage.validation_losses = [1.0, float("nan")]
-    with pytest.raises(
-        TrainingDivergedError, match=r"epoch 2: .* nan; .*best.pth those of epoch 1"
-    ):
+    with pytest.raises(TrainingDivergedError, match="epoch 2: the validation loss is nan"):
         fit(stage, tmp_path)
-    assert load_checkpoint(tmp_path / "tiny" / "checkpoint_last.pth").epoch == 1
+    saved = load_checkpoint(tmp_path / "tiny" / "checkpoint_last.pth")
+    assert (saved.epoch, saved.step_in_epoch) == (1, 0)
+    left = {path.name for path in (tmp_path / "tiny").glob("*.pth")}
+    assert left == {"checkpoint_best.pth", "checkpoint_last.pth"}
 
 
+def test_a_first_epoch_that_diverges_leaves_nothing_to_go_on_from(tmp_path: Path):
+    stage = LinearStage(X, Y, [7])
+    stage.validation_losses = [float("inf")]
+    with pytest.raises(TrainingDivergedError, match="epoch 1"):
+        fit(stage, tmp_path)
+    assert not list((tmp_path / "tiny").glob("*.pth"))
+
+
+def broken_off_in_validation(folder: Path, epoch: int) -> Path:
+    """Return the last checkpoint of a training that was killed while it validated an epoch."""
+
+    class Killed(LinearStage):
+        n_left = epoch
+
+        def validate(self, model):
+            self.n_left -= 1
+            if not self.n_left:
+                raise KeyboardInterrupt
+            return super().validate(model)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Killed(X, Y, [2, 2, 3]), folder)
+    return folder / "tiny" / "checkpoint_last.pth"
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+@pytest.mark.parametrize("n_ranks", [1, 2])
 def test_what_was_trained_outlives_a_validation_that_is_broken_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, epoch: int, n_ranks: int
 ):
-    def end(_stage, _model):
-        raise KeyboardInterrupt
-
     whole = LinearStage(X, Y, [2, 2, 3])
     _, expected = fit(whole, tmp_path / "whole")
-    with monkeypatch.context() as broken:
-        broken.setattr(LinearStage, "validate", end)
-        with pytest.raises(KeyboardInterrupt):
-            fit(LinearStage(X, Y, [2, 2, 3]), tmp_path)
-    path = tmp_path / "tiny" / "checkpoint_last.pth"
+    path = broken_off_in_validation(tmp_path, epoch)
     saved = load_checkpoint(path)
-    assert (saved.epoch, saved.step_in_epoch) == (0, 3)
+    assert (saved.epoch, saved.step_in_epoch) == (epoch - 1, 3)
+    saved = dataclasses.replace(saved, rng_state=saved.rng_state * n_ranks)
     stage = LinearStage(X, Y, [2, 2, 3])
     made, curve = trainer(stage, tmp_path)
     made.resume(saved, path, is_own=True)
     made.fit()
     assert stage.model.weight.item() == pytest.approx(whole.model.weight.item(), abs=1e-7)
+    assert made.state.progress.global_step == 6
     for name in ("train/loss", "val/loss"):
-        assert curve.epochs[1][name] == pytest.approx(expected.epochs[1][name])
+        assert curve.epochs[epoch][name] == pytest.approx(expected.epochs[epoch][name])
+    assert {path.name for path in path.parent.glob("*before*")} == set()
+
+
+def test_a_broken_off_validation_that_then_fails_takes_the_epoch_back(tmp_path: Path):
+    path = broken_off_in_validation(tmp_path, 2)
+    stage = LinearStage(X, Y, [2, 2, 3])
+    stage.validation_losses = [float("nan")]
+    made, _ = trainer(stage, tmp_path)
+    made.resume(load_checkpoint(path), path, is_own=True)
+    with pytest.raises(TrainingDivergedError, match="epoch 2"):
+        made.fit()
+    saved = load_checkpoint(path)
+    assert (saved.epoch, saved.step_in_epoch) == (1, 0)
 
 
 def test_asked_to_stop_it_finishes_the_step_and_saves(tmp_path: Path):
@@ -167,13 +204,12 @@ def test_the_last_checkpoint_never_tells_of_a_best_one_that_is_not_there(
         names.append(path.name)
         return replacing(path)
 
-    monkeypatch.setattr(loop, "replacing", logged)
-    monkeypatch.setattr(checkpoint, "replacing", logged)
+    for module in (checkpoint, checkpoint_files):
+        monkeypatch.setattr(module, "replacing", logged)
     fit(stage, tmp_path)
-    first, second = names[:3], names[3:]
-    # The first is from before the validation.
-    assert first == ["checkpoint_last.pth", "checkpoint_best.pth", "checkpoint_last.pth"]
-    assert second == [first[0], first[1], "checkpoint_epoch_2.pth", first[2]]
+    trained, best, last = (f"checkpoint_{which}.pth" for which in ("last", "best", "last"))
+    before, epoch = "checkpoint_before.pth", "checkpoint_epoch_2.pth"
+    assert names == [trained, best, last, before, trained, best, epoch, last]
 
 
 def test_a_late_look_keeps_bad_weights_from_being_saved_on_a_stop(tmp_path: Path):
