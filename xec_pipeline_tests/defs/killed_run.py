@@ -1,6 +1,6 @@
 """`python killed_run.py RUN DATASET...`: a training through Dagster of which one rank is killed.
 
-A rank gets SIGKILL once the second epoch has its checkpoint. Prints what Dagster kept of it:
+A rank gets SIGKILL in the third epoch or later. Prints what Dagster kept of it:
 the epochs that were told, how often the step was begun again, and what was materialized.
 """
 
@@ -15,21 +15,24 @@ from pathlib import Path
 import dagster as dg
 import psutil
 
+from xec_pipeline.config.file_names import training_record_file
 from xec_pipeline.config.registry import registered_regressor
 from xec_pipeline.definitions import defs
 from xec_pipeline.defs import keys
+from xec_pipeline.training.record import read_epochs
 
 _SECONDS = 120
 _EPOCHS_BEFORE = 2
+_MOST_EPOCHS = 100
 
 
 def main(name: str, *datasets: str) -> None:
-    checkpoint = registered_regressor(name).run_dir / "checkpoint_last.pth"
+    record = registered_regressor(name).run_dir / training_record_file("regressor")
     with dg.DagsterInstance.get() as instance:
         shards = defs().resolve_job_def("build_shards")
         for dataset in datasets:
             shards.execute_in_process(partition_key=dataset, instance=instance)
-        killer = threading.Thread(target=_kill_a_rank, args=(checkpoint,), daemon=True)
+        killer = threading.Thread(target=_kill_a_rank, args=(record,), daemon=True)
         killer.start()
         result = (
             defs()
@@ -55,12 +58,10 @@ def main(name: str, *datasets: str) -> None:
     sys.stdout.write(f"\n{json.dumps(told)}\n")
 
 
-def _kill_a_rank(checkpoint: Path) -> None:
-    versions: set[int] = set()
+def _kill_a_rank(record: Path) -> None:
     end = time.monotonic() + _SECONDS
-    while len(versions) < _EPOCHS_BEFORE and time.monotonic() < end:
-        if checkpoint.is_file():
-            versions.add(checkpoint.stat().st_mtime_ns)
+    # An epoch that is recorded is not yet saved, but all before it are.
+    while len(read_epochs(record, _MOST_EPOCHS)) <= _EPOCHS_BEFORE and time.monotonic() < end:
         time.sleep(0.01)
     os.kill(_ranks()[-1], signal.SIGKILL)
 

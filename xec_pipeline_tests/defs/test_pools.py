@@ -3,12 +3,16 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import sqlalchemy
 
 from xec_pipeline.defs import keys
+from xec_pipeline.defs.resources.pool_slot import wait_for_slot
 
 REPOSITORY = Path(__file__).parents[2]
 RUN = Path(__file__).parent / "pool_run.py"
@@ -49,4 +53,27 @@ def test_two_trainings_take_turns_and_other_work_goes_on(home, monkeypatch):
     assert early[1] <= late[0], "one ended before the other began"
     assert worked(home, "figures")[0] < late[0], "what needs no GPU did not wait"
     waiting = "".join((home / f"{name}.log").read_text() for name in ("first", "second"))
-    assert "blocked by limit for pool gpu" in waiting
+    assert "blocked by limit for pool gpu" in waiting or "took the place in pool gpu too" in waiting
+
+
+def test_a_step_whose_place_was_taken_by_another_waits_for_it(home, monkeypatch):
+    monkeypatch.chdir(home)
+    took: list[float] = []
+
+    @dg.asset(pool=keys.GPU_POOL)
+    def training(context: dg.AssetExecutionContext) -> None:
+        storage = context.instance.event_log_storage
+        other = ("another-run", "training")
+        take = "UPDATE concurrency_slots SET run_id = :run, step_key = :step"
+        with storage.index_connection() as connection:  # as a step does that began with this one
+            connection.execute(sqlalchemy.text(take), {"run": other[0], "step": other[1]})
+        leave = threading.Timer(2.0, storage.free_concurrency_slot_for_step, other)
+        leave.start()
+        began = time.monotonic()
+        wait_for_slot(context, lambda: None)
+        took.append(time.monotonic() - began)
+        leave.join()
+
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert dg.materialize([training], instance=instance).success
+    assert took[0] > 1.9

@@ -5,6 +5,7 @@ The step process imports no torch. It starts the worker inside a Pipes session a
 """
 
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from xec_pipeline.defs.resources.failures import (
     read_launcher_report,
 )
 from xec_pipeline.defs.resources.gpus import visible_gpus
+from xec_pipeline.defs.resources.pool_slot import wait_for_slot
 from xec_pipeline.defs.resources.processes import Descendants
 from xec_pipeline.lifetime import PARENT_PID_ENV
 from xec_pipeline.workers.pipes import ERROR_FILE_ENV, as_line
@@ -134,6 +136,7 @@ class TorchDDP(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic on
         -----
         Whatever ends this function, no process that it started is left.
         """
+        wait_for_slot(context, functools.partial(_require_live_run, context))
         logs = self._folder(context)
         started = time.monotonic()
         with dg.open_pipes_session(
