@@ -162,7 +162,7 @@ def test_parity_of_the_export_is_shown(folder, tmp_path):
         "output": "energy",
         "unit": "MeV",
         "largest_absolute": 1.5e-5,
-        "largest_relative": 1e-6,
+        "of_allowed": 0.0033,
     }
     content = {
         "n_events": 64,
@@ -172,7 +172,8 @@ def test_parity_of_the_export_is_shown(folder, tmp_path):
     }
     (run_dir / "export_parity_tiny.json").write_text(json.dumps(content))
     text = Page(as_html(collect(run_dir, "tiny", "regressor"))).text
-    assert "1.5e-05" in text
+    assert "of what is allowed" in text
+    assert "1.5e-05 0.0033" in " ".join(text.split())
     assert "64 events, in batches of 1, 2; allowed is 3e-4 of the target's spread" in text
 
 
