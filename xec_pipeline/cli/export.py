@@ -2,8 +2,13 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from xec_pipeline.export.flags import add_arguments
+
+if TYPE_CHECKING:
+    from xec_pipeline.export.onnx import ExportedFile
 
 _DESCRIPTION = """\
 Write the best checkpoint of a run as two ONNX files, for inference without this package:
@@ -54,11 +59,7 @@ def _export_regressor(args: argparse.Namespace) -> int:
 
     with open_report() as report:
         exported = export(args, report)
-    for file in (exported.normalized, exported.raw):
-        worst = max(entry.largest_relative for entry in file.parity)
-        sys.stdout.write(
-            f"{file.path}: agrees with the checkpoint to {worst:.1e} of the targets' spread\n"
-        )
+    _write_agreement((exported.normalized, exported.raw))
     return 0
 
 
@@ -68,10 +69,15 @@ def _export_inpainter(args: argparse.Namespace) -> int:
 
     with open_report() as report:
         exported = export(args, report)
-    for file in exported.files:
+    _write_agreement(exported.files)
+    return 0
+
+
+def _write_agreement(files: "Sequence[ExportedFile]") -> None:
+    for file in files:
         for entry in file.parity:
             sys.stdout.write(
                 f"{file.path}: {entry.output} agrees with the checkpoint to "
-                f"{entry.largest_absolute:.1e}, {entry.largest_relative:.0%} of what is allowed\n"
+                f"{entry.largest_absolute:.1e} {entry.unit}, {entry.of_allowed:.2g} of what is "
+                "allowed\n"
             )
-    return 0

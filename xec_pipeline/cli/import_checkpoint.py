@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     """Convert; return 0."""
     # torch takes seconds to load, and `xec --help` does not need it.
     from xec_pipeline.training.legacy_checkpoint import ImportOptions, import_checkpoint
+    from xec_pipeline.training.weight_count import n_weights
 
     options = ImportOptions(
         config=args.config,
@@ -72,10 +73,9 @@ def run(args: argparse.Namespace) -> int:
         tasks=tuple(args.tasks) if args.tasks else None,
     )
     made = import_checkpoint(args.checkpoint, args.out, args.kind, options)
-    n_weights = sum(tensor.numel() for tensor in made.model_state_dict.values())
     average = "with averaged weights" if made.ema_state_dict else "no averaged weights"
     sys.stdout.write(
-        f"{args.out}: {made.kind} of {n_weights:,} weights ({average}), layout {made.layout}, "
-        f"{made.epoch} epochs\n"
+        f"{args.out}: {made.kind} of {n_weights(made.model_state_dict):,} weights ({average}), "
+        f"layout {made.layout}, {made.epoch} epochs\n"
     )
     return 0

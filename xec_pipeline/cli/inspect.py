@@ -178,6 +178,7 @@ def _shards(path: Path) -> Lines:
 
 def _checkpoint(path: Path) -> Lines:
     from xec_pipeline.training.checkpoint import read_content
+    from xec_pipeline.training.weight_count import n_weights
 
     content = read_content(path)
     config = content.get("config") or {}
@@ -187,7 +188,7 @@ def _checkpoint(path: Path) -> Lines:
     facts |= {name: content[name] for name in shown if name in content}
     facts["tasks"] = ", ".join(name for name, task in tasks.items() if task.get("enabled"))
     weights = content["model_state_dict"]
-    facts["parameters"] = f"{sum(tensor.numel() for tensor in weights.values()):,}"
+    facts["parameters"] = f"{n_weights(weights):,}"
     facts["averaged weights"] = "yes" if content.get("ema_state_dict") else "no"
     facts["optimizer state"] = "yes" if content.get("optimizer_state_dict") else "no"
     yield from _pairs(f"Checkpoint {path}", facts)

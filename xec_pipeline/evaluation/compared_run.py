@@ -15,6 +15,7 @@ from xec_pipeline.data.shards import shard_dir_for
 from xec_pipeline.errors import DataError, did_you_mean
 from xec_pipeline.training.checkpoint import Checkpoint, load_checkpoint
 from xec_pipeline.training.tracking import flattened
+from xec_pipeline.training.weight_count import n_weights
 
 KINDS: Final[tuple[RunKind, ...]] = ("regressor", "inpainter", "mae")
 ROLES: Final = ("train", "val", "test")
@@ -74,7 +75,7 @@ class ComparedRun:
         return {
             "best epoch": made.best_epoch or made.epoch,
             "begins with": f"{begun}{digest}",
-            "weights": sum(weight.numel() for weight in made.inference_weights().values()),
+            "weights": n_weights(made.inference_weights()),
             **{name: made.best_metrics[name] for name in filter(_tells, sorted(made.best_metrics))},
             "revision": made.git_revision or "not known",
         }

@@ -145,5 +145,5 @@ def _model(energy_mev: Values, squares: Values) -> Values:
 
 def _percent(value: float, error: float, *, at_bound: bool) -> str:
     if at_bound:
-        return f"0 (< {100 * error:.2f})%"
+        return f"0 (+{100 * error:.2f}, 1 σ)%"
     return f"({100 * value:.2f}±{100 * error:.2f})%"

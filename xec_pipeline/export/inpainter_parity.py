@@ -12,7 +12,7 @@ from xec_pipeline.errors import ParityError
 from xec_pipeline.export.inpainter_graph import InpainterGraph
 from xec_pipeline.export.parity import PARITY_BATCHES, Parity
 from xec_pipeline.export.samples import RawEvents
-from xec_pipeline.units import NS_PER_S
+from xec_pipeline.units import NS_PER_S, PS_PER_NS
 
 LIGHT_TOLERANCE: Final = 1e-2
 """Largest |file - torch| over sqrt(n + 10) for n photons: at most 4 permille of the counting noise.
@@ -78,7 +78,8 @@ def check_inpainter(
     Returns
     -------
     list of Parity
-        One entry per output: largest difference [photons, or s], and over what is allowed.
+        One entry per output: largest difference [photons, or s], and the same over what is
+        allowed.
 
     Raises
     ------
@@ -106,6 +107,14 @@ def check_inpainter(
     return results
 
 
+def allowed_in_words(output_names: Sequence[str]) -> str:
+    """Return how far outputs of these names may differ."""
+    light = f"{LIGHT_TOLERANCE:g} sqrt(n + {_FLOOR:g}) for n photons"
+    if not any(_is_time(name) for name in output_names):
+        return light
+    return f"{light}, {TIME_TOLERANCE_NS * PS_PER_NS:g} ps for times"
+
+
 def _in_batches(predict: Predict, sample: MaskedSample, batch: int) -> list[F32]:
     parts = [
         predict(sample.values[start : start + batch], sample.mask[start : start + batch])
@@ -126,9 +135,9 @@ def _difference(
     if not is_masked.any():
         return 0.0, 0.0
     absolute = np.abs(found[is_masked].astype(np.float64) - expected[is_masked])
-    relative = absolute / _allowed(what, expected[is_masked].astype(np.float64))
+    of_allowed = absolute / _allowed(what, expected[is_masked].astype(np.float64))
     # Negated, so that NaN fails.
-    bad = ~(relative <= 1.0)
+    bad = ~(of_allowed <= 1.0)
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
         event, sensor = (int(index[first]) for index in np.nonzero(is_masked))
@@ -137,10 +146,14 @@ def _difference(
             f"{sensor} of event {event}: the file gives {found[event, sensor]}, torch "
             f"{expected[event, sensor]}; no file was written"
         )
-    return float(absolute.max()), float(relative.max())
+    return float(absolute.max()), float(of_allowed.max())
 
 
 def _allowed(what: str, expected: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    if "output_time" in what:
+    if _is_time(what):
         return np.full_like(expected, TIME_TOLERANCE_NS / NS_PER_S)
     return LIGHT_TOLERANCE * np.sqrt(np.maximum(expected, 0.0) + _FLOOR)
+
+
+def _is_time(name: str) -> bool:
+    return "output_time" in name

@@ -13,6 +13,8 @@ from xec_pipeline.export.parity import PARITY_BATCHES, PARITY_EVENTS
 def write_parity(path: Path, files: Sequence[ExportedFile], weights: str, tolerance: str) -> Path:
     """Write the differences of all outputs as JSON; equal results give equal bytes.
 
+    Each stands in the output's unit, and as `of_allowed` over what is allowed, 1 being the limit.
+
     Parameters
     ----------
     path

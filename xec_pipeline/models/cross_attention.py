@@ -24,6 +24,8 @@ from xec_pipeline.models.places import HiddenPlaces, hidden_places, scattered
 
 N_INPUTS: Final = 2
 """npho and time."""
+TABLES: Final = ("knn_indices", "pos_embed")
+"""What the head keeps in its state dictionary beside weights: constants of the detector."""
 
 _FACE_WIDTH: Final = 32
 _N_HEADS: Final = 4

@@ -91,11 +91,7 @@ def export_run(
         "parity_events": PARITY_EVENTS,
         **_parity(exported.normalized),
         **_parity(exported.raw),
-        "parity_of_allowed": max(
-            entry.largest_relative / TOLERANCE
-            for file in (exported.normalized, exported.raw)
-            for entry in file.parity
-        ),
+        "parity_of_allowed": max(entry.of_allowed for file in files for entry in file.parity),
         "seconds": time.perf_counter() - started,
     }
     report.result(metadata, content_hash(out_path))

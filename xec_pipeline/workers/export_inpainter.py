@@ -15,7 +15,7 @@ from xec_pipeline.config.loader import load_inpainter_run
 from xec_pipeline.errors import ConfigError
 from xec_pipeline.export.flags import add_arguments
 from xec_pipeline.export.inpainter import ExportedInpainter, export_inpainter
-from xec_pipeline.export.inpainter_parity import LIGHT_TOLERANCE, TIME_TOLERANCE_NS
+from xec_pipeline.export.inpainter_parity import allowed_in_words
 from xec_pipeline.export.parity import PARITY_EVENTS
 from xec_pipeline.export.parity_file import write_parity
 from xec_pipeline.export.samples import sample_events
@@ -79,10 +79,10 @@ def export(args: argparse.Namespace, report: Report) -> ExportedInpainter:
         for entry in file.parity:
             numbers[f"parity_{kind}_{entry.output}"] = entry.largest_absolute
     numbers["parity_of_allowed"] = max(
-        entry.largest_relative for file in exported.files for entry in file.parity
+        entry.of_allowed for file in exported.files for entry in file.parity
     )
     paths = [file.path for file in exported.files]
-    allowed = f"{LIGHT_TOLERANCE:g} sqrt(n + 10) for n photons, {TIME_TOLERANCE_NS * 1e3:g} ps"
+    allowed = allowed_in_words([entry.output for file in exported.files for entry in file.parity])
     told = paths[0].with_name(parity_file("inpainter", run.name))
     write_parity(told, exported.files, exported.model.sha, allowed)
     report.result(numbers, files_version(paths, paths[0].parent))

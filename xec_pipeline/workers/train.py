@@ -26,6 +26,7 @@ from xec_pipeline.training.stage import Table
 from xec_pipeline.training.stages.regressor import RegressorStage
 from xec_pipeline.training.start import choose_encoder
 from xec_pipeline.training.tracking import Tracker, closing_run
+from xec_pipeline.training.weight_count import n_weights
 from xec_pipeline.workers.entry import run_worker
 from xec_pipeline.workers.pipes import Report
 from xec_pipeline.workers.training import (
@@ -190,7 +191,7 @@ def _report_result(
         "epochs": result.epoch,
         "best_epoch": result.best_epoch,
         "best_val_loss": result.best_val,
-        "n_weights": sum(weight.numel() for weight in weights.values()),
+        "n_weights": n_weights(weights),
         "mlflow_run_id": tracker.run_id or "none",
         "git_revision": git_revision(),
         **origin_metadata(checkpoint),

@@ -26,6 +26,7 @@ from xec_pipeline.training.stages.inpainter import InpainterStage
 from xec_pipeline.training.start import choose_encoder
 from xec_pipeline.training.tracking import Tracker, closing_run
 from xec_pipeline.training.transfer import PretrainedEncoder, read_encoder
+from xec_pipeline.training.weight_count import n_weights
 from xec_pipeline.workers.entry import run_worker
 from xec_pipeline.workers.inpainter_files import InpainterFiles
 from xec_pipeline.workers.pipes import Report
@@ -185,7 +186,7 @@ def _report_result(
         "epochs": result.epoch,
         "best_epoch": result.best_epoch,
         "best_val_loss": result.best_val,
-        "n_weights": sum(weight.numel() for weight in weights.values()),
+        "n_weights": n_weights(weights),
         "config_digest": run.digest(),
         "mlflow_run_id": tracker.run_id or "none",
         "git_revision": git_revision(),

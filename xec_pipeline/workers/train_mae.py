@@ -22,6 +22,7 @@ from xec_pipeline.training.loop import FitResult, Trainer
 from xec_pipeline.training.stages.mae import MaeStage
 from xec_pipeline.training.start import choose_encoder
 from xec_pipeline.training.tracking import Tracker, closing_run
+from xec_pipeline.training.weight_count import n_weights
 from xec_pipeline.workers.entry import run_worker
 from xec_pipeline.workers.mae_files import MaeFiles
 from xec_pipeline.workers.pipes import Report
@@ -135,7 +136,7 @@ def _report_result(
         "epochs": result.epoch,
         "best_epoch": result.best_epoch,
         "best_val_loss": result.best_val,
-        "n_weights": sum(weight.numel() for weight in weights.values()),
+        "n_weights": n_weights(weights),
         "config_digest": run.digest(),
         "train_data_version": encoder.data["train"],
         "val_data_version": encoder.data["val"],

@@ -69,7 +69,11 @@ def test_term_that_is_not_there_is_flagged_at_its_bound():
     fit = fit_energy_resolution(profile_of(energy, width, 0.01 * width))
     assert fit.at_bound
     assert all(math.isfinite(e) and e > 0 for e in (fit.a_error, fit.b_error, fit.c_error))
-    assert "0 (<" in fit.label()
+    (at_zero, *_) = fit.at_bound
+    error = {"a": fit.a_error, "b": fit.b_error, "c": fit.c_error}[at_zero]
+    # One standard deviation above the bound, not a limit.
+    assert f"{at_zero} = 0 (+{100 * error:.2f}, 1 σ)%" in fit.label()
+    assert "<" not in fit.label()
 
 
 def test_label_states_percent_uncertainty_unit_and_chi2():

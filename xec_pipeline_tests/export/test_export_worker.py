@@ -1,5 +1,6 @@
 import argparse
 import json
+import re
 
 import numpy as np
 import pytest
@@ -7,9 +8,10 @@ import yaml
 
 from xec_pipeline.cli import export as command
 from xec_pipeline.config.loader import load_regressor_run
-from xec_pipeline.export.parity import TOLERANCE
 from xec_pipeline.export.samples import sample_events
 from xec_pipeline.workers import export as worker
+
+ENTRY = {"output", "unit", "largest_absolute", "of_allowed"}
 
 
 @pytest.fixture
@@ -41,7 +43,8 @@ def test_parity_is_told_beside_the_files(run_file, tmp_path):
     assert [file["file"] for file in told["files"]] == ["model.onnx", "model_raw.onnx"]
     outputs = [entry for file in told["files"] for entry in file["outputs"]]
     assert {entry["unit"] for entry in outputs} <= {"MeV", "ns", "cm", "deg"}
-    assert all(0 <= entry["largest_relative"] <= TOLERANCE for entry in outputs)
+    assert all(0 <= entry["of_allowed"] <= 1 for entry in outputs)
+    assert all(set(entry) == ENTRY for entry in outputs)
     assert told["tolerance"] == "0.0003 of the target's spread"
 
 
@@ -51,7 +54,8 @@ def test_command_writes_elsewhere(run_file, tmp_path, capsys):
     flags = ["export", "--config", str(run_file), "--output-dir", str(tmp_path / "o")]
     assert command.run(parser.parse_args(flags)) == 0
     assert (tmp_path / "o" / "model_raw.onnx").is_file()
-    assert "agrees with the checkpoint" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert re.search(r"model_raw\.onnx: energy_mev agrees .* MeV, .* of what is allowed", told)
 
 
 def test_disabled_export_is_an_error(run_file, capsys):

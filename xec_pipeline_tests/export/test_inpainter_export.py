@@ -7,19 +7,25 @@ import numpy as np
 import onnx
 import pytest
 import torch
+import yaml
 
 from xec_pipeline.config.loader import load_inpainter_run
 from xec_pipeline.errors import CheckpointError, ParityError
 from xec_pipeline.export import inpainter as exporter
 from xec_pipeline.export.inpainter import export_inpainter
 from xec_pipeline.export.inpainter_graph import InpainterGraph
-from xec_pipeline.export.inpainter_parity import check_inpainter, masked_sample
+from xec_pipeline.export.inpainter_parity import (
+    allowed_in_words,
+    check_inpainter,
+    masked_sample,
+)
 from xec_pipeline.export.parity import open_session
 from xec_pipeline.export.samples import RawEvents, sample_events
 from xec_pipeline.export.torchscript import open_torchscript
 from xec_pipeline.models.inpainter import build_inpainter
 from xec_pipeline.training.checkpoint import Checkpoint, write_checkpoint
 from xec_pipeline.training.inpainter_inference import load_inpainter_for_inference
+from xec_pipeline.workers import export_inpainter as worker
 from xec_pipeline_tests.models.inpainters import KINDS
 
 NO_SHARDS = {"data.val_path": "", "data.test_path": ""}
@@ -77,7 +83,7 @@ def test_both_formats_agree_with_torch(kind, events, tmp_path):
     names = ["output", "output_time"][: len(features)]
     for file in exported.files:
         assert [entry.output for entry in file.parity] == names
-        assert max(entry.largest_relative for entry in file.parity) <= 1.0
+        assert max(entry.of_allowed for entry in file.parity) <= 1.0
         assert file.path.is_file()
     onnx.checker.check_model(onnx.load(str(out[0])), full_check=True)
     session = open_session(out[0])
@@ -194,6 +200,45 @@ def test_every_kind_of_disagreement_is_found(events, tmp_path):
     check(lambda rows: rows * np.float32(np.nan), "changes sensors that are not masked|differ")
     check(lambda rows: rows[:, :-1], "has shape")
     check(lambda rows: np.where(rows > 9e9, np.float32(0), rows), "changes sensors")
+
+
+def test_a_difference_of_half_the_allowed_one_is_told_as_such(events, tmp_path):
+    trained = load_inpainter_for_inference(checkpoint_of(tmp_path))
+    graph = InpainterGraph(trained.normalizer, trained.model).eval()
+    sample = masked_sample(RawEvents(*(array[-7:] for array in events)))
+
+    def off_by_half(values, mask):
+        with torch.no_grad():
+            (right,) = graph(torch.from_numpy(values), torch.from_numpy(mask))
+        allowed = 1e-2 * np.sqrt(np.maximum(right.numpy(), 0) + 10)
+        return [np.where(mask > 0, right.numpy() + 0.5 * allowed, values[..., 0])]
+
+    (told,) = check_inpainter(off_by_half, graph, sample, "file")
+    assert told.of_allowed == pytest.approx(0.5, abs=0.1)
+
+
+def test_parity_is_told_beside_the_files(tmp_path):
+    checkpoint_of(tmp_path)
+    path = tmp_path / "run.yaml"
+    tree = {
+        "preset": "inpainter-demo",
+        "data": {"val_path": "", "test_path": ""},
+        "checkpoint": {"save_dir": str(tmp_path)},
+    }
+    path.write_text(yaml.safe_dump(tree))
+    assert worker.main(["--config", str(path)]) == 0
+    told = json.loads((tmp_path / "run" / "inpainter_export_parity_run.json").read_text())
+    # Its network predicts no time, so none is spoken of.
+    assert told["tolerance"] == "0.01 sqrt(n + 10) for n photons"
+    outputs = [entry for file in told["files"] for entry in file["outputs"]]
+    keys = {"output", "unit", "largest_absolute", "of_allowed"}
+    assert [set(entry) for entry in outputs] == [keys, keys]
+    assert all(0 <= entry["of_allowed"] <= 1 for entry in outputs)
+
+
+def test_what_is_allowed_names_times_where_there_are_any():
+    words = allowed_in_words(["output", "output_time"])
+    assert words == "0.01 sqrt(n + 10) for n photons, 1 ps for times"
 
 
 def test_missing_checkpoint(events, tmp_path):

@@ -1,5 +1,6 @@
 """The inpainter worker as a person starts it: what it begins with, and the files it leaves."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 from xec_pipeline.evaluation.masked_table import read_masked_table
 from xec_pipeline.training.checkpoint import load_checkpoint, tensor_digest
 from xec_pipeline.workers import train_mae
+from xec_pipeline.workers.pipes import Report
 from xec_pipeline.workers.train_inpainter import main
 from xec_pipeline_tests.training.tiny_inpainter import tiny_inpainter_run
 from xec_pipeline_tests.training.tiny_mae import tiny_mae_run
@@ -68,6 +70,16 @@ def names_in(folder: Path) -> set[str]:
 
 def last(folder: Path) -> str:
     return str(folder / "inpainter_checkpoint_last.pth")
+
+
+def test_constant_tables_are_not_counted_as_weights(
+    words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(Report, "result", lambda _, *result: told.append(result[0]))
+    assert main([*words, "--epochs", "1"]) == 0
+    record = json.loads((folder / "inpainter_training_record.json").read_text())
+    assert told[-1]["n_weights"] == record["parameters"]["total_params"]
 
 
 def test_a_training_leaves_the_files_of_the_contract(words: list[str], folder: Path):

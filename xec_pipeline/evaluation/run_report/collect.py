@@ -31,10 +31,11 @@ from xec_pipeline.evaluation.run_report.parts import (
     files_of,
     further,
     kinds_in,
+    label_of,
     named,
 )
+from xec_pipeline.evaluation.run_report.predicted import Predicted, predicted_events
 from xec_pipeline.evaluation.run_report.record import Training, read_training
-from xec_pipeline.evaluation.tables import TEST_FOLDER
 
 DPI: Final = 144
 """Pixels per inch of the figures: sharp on screens of twice the usual resolution."""
@@ -63,15 +64,14 @@ def collect(run_dir: Path, run_name: str, kind: str, made: Sequence[Made] = ()) 
     _require_something(run_dir, kind)
     notes: list[str] = []
     training = _or_note(lambda: read_training(run_dir, kind), Training(), notes)
-    test = _meta(run_dir / TEST_FOLDER, run_name, kind, notes)
+    test = _or_note(lambda: predicted_events(run_dir, run_name, kind), Predicted(), notes)
     val = _meta(run_dir, run_name, kind, notes)
-    parts = PARTS[kind]
-    is_toy = _is_toy(training, (test, val))
+    is_toy = _is_toy(training, (test.is_toy, val.is_toy))
     no_numbers = KeyNumbers(title="", numbers=())
     return RunReport(
         run_name=run_name,
         kind=kind,
-        label=parts.label,
+        label=label_of(kind, training.option("model.predict_channels")),
         run_dir=run_dir,
         is_toy=is_toy,
         training=training,
@@ -134,10 +134,10 @@ def _meta(folder: Path, run_name: str, kind: str, notes: list[str]) -> Predictio
     return _or_note(lambda: read_meta(folder, run_name), unknown, notes)
 
 
-def _is_toy(training: Training, metas: Sequence[PredictionMeta]) -> bool | None:
+def _is_toy(training: Training, told: Sequence[bool | None]) -> bool | None:
     """Return whether events are of the toy detector, which one sample says for all."""
     detector = training.tags.get("detector")
-    known = [meta.is_toy for meta in metas if meta.is_toy is not None]
+    known = [is_toy for is_toy in told if is_toy is not None]
     if detector in {"toy", "not toy"}:
         known.append(detector == "toy")
     return any(known) if known else None

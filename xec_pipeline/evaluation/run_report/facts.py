@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from xec_pipeline.config.file_names import parity_file
 from xec_pipeline.errors import CorruptFileError
-from xec_pipeline.evaluation.metadata import PredictionMeta
 from xec_pipeline.evaluation.run_report.content import Cells
 from xec_pipeline.evaluation.run_report.parts import files_of
+from xec_pipeline.evaluation.run_report.predicted import Predicted
 from xec_pipeline.evaluation.run_report.record import Training
 from xec_pipeline.versioning import content_hash
 
@@ -89,25 +89,22 @@ def metric_cells(training: Training) -> Cells:
     return Cells(header=header, rows=rows, n_left=2, note=note)
 
 
-def lineage_cells(run_dir: Path, training: Training, test: PredictionMeta) -> Cells:
+def lineage_cells(run_dir: Path, training: Training, predicted: Predicted) -> Cells:
     """Return datasets with the hashes of their content, and the weights it began with.
 
     Parameters
     ----------
     run_dir, training
         The run.
-    test
-        Origin of the predictions of test events.
+    predicted
+        Events that the run was measured with.
     """
     tags = training.tags
     rows = [
         *_dataset("training events", training.option("data.train_path"), tags, "train"),
         *_dataset("validation events", training.option("data.val_path"), tags, "val"),
     ]
-    if test.sample or training.option("data.test_path"):
-        path = test.sample or training.option("data.test_path")
-        rows.append(("test events", "path", str(path)))
-        rows.append(("", "data version", test.data_version or f"{NOT_RECORDED}: not predicted"))
+    rows += _predicted(predicted, training.option("data.test_path"))
     for what, title in _ORIGINS.items():
         rows += _origin(what, title, tags)
     rows += [
@@ -148,7 +145,7 @@ def parity_cells(run_dir: Path, run_name: str, kind: str) -> Cells:
     CorruptFileError
         If the file that tells it cannot be read.
     """
-    header = ("file", "output", "unit", "largest |file - torch|", "over its scale")
+    header = ("file", "output", "unit", "largest |file - torch|", "of what is allowed")
     path = run_dir / parity_file(kind, run_name)
     if not path.is_file():
         note = f"{path.name} is not there; an export writes it."
@@ -161,7 +158,8 @@ def parity_cells(run_dir: Path, run_name: str, kind: str) -> Cells:
                 str(entry["output"]),
                 str(entry["unit"]),
                 f"{entry['largest_absolute']:.2g}",
-                f"{entry['largest_relative']:.2g}",
+                # Earlier exports told the difference over two kinds of scale instead.
+                f"{entry['of_allowed']:.2g}" if "of_allowed" in entry else NOT_RECORDED,
             )
             for file in content["files"]
             for entry in file["outputs"]
@@ -210,6 +208,23 @@ def _dataset(
 ) -> list[tuple[str, str, str]]:
     version = tags.get(f"{sample}_data_version", NOT_RECORDED)
     return [(title, "path", str(path or NOT_RECORDED)), ("", "data version", version)]
+
+
+def _predicted(predicted: Predicted, test_path: Any) -> list[tuple[str, str, str]]:
+    path = predicted.sample or test_path
+    if not path and not predicted.is_known:
+        return []
+    is_test = predicted.sample in {None, test_path}
+    unknown = NOT_RECORDED if predicted.is_known else f"{NOT_RECORDED}: not predicted"
+    rows = [
+        ("test events" if is_test else "predicted events", "path", str(path or NOT_RECORDED)),
+        ("", "data version", predicted.data_version or unknown),
+    ]
+    if predicted.n_events:
+        rows.append(("", "predicted events", f"{predicted.n_events:,}"))
+    if predicted.dead_pattern:
+        rows.append(("", "dead sensors", predicted.dead_pattern))
+    return rows
 
 
 def _origin(what: str, title: str, tags: Mapping[str, str]) -> list[tuple[str, str, str]]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from xec_pipeline.config.file_names import ANALYSIS_FOLDER
 from xec_pipeline.errors import CorruptFileError
+from xec_pipeline.evaluation.plots.methods import looks
 from xec_pipeline.evaluation.run_report.record import Training
 from xec_pipeline.evaluation.text import with_error
 
@@ -17,7 +18,6 @@ _MODEL: Final = "model"
 _WIDTH: Final = "68 % half width"
 _WITHIN: Final = "68 % of |res| within"
 _CONVENTIONAL: Final = "conventional"
-_LOCAL_FIT: Final = "localfit"
 _SENSOR_ERRORS: Final = {
     "val/loss": "validation loss",
     "val/mae_npho": "mean absolute error of light",
@@ -173,15 +173,28 @@ def _bins(rows: list[Record]) -> Iterator[KeyNumber]:
     for row in rows:
         if row["method"] != _MODEL:
             continue
-        same_bin = (other for other in rows if other["low_photons"] == row["low_photons"])
-        others = {other["method"]: other for other in same_bin}
+        same_bin = [other for other in rows if other["low_photons"] == row["low_photons"]]
         high = row["high_photons"]
         low = f"{row['low_photons']:g}"
         label = f"{low} - {high:g} photons" if high else f"> {low} photons"
-        beside = [f"N = {row['n']}"]
-        if _LOCAL_FIT in others:
-            beside.insert(0, f"local fit {_percent(others[_LOCAL_FIT])}")
-        yield KeyNumber(label=label, text=_percent(row), unit="%", beside=tuple(beside))
+        beside = (*_best_conventional(same_bin, row["n"]), f"N = {row['n']}")
+        yield KeyNumber(label=label, text=_percent(row), unit="%", beside=beside)
+
+
+def _best_conventional(rows: list[Record], n: int) -> tuple[str, ...]:
+    """Return the best method that is no network, by name; nothing if none has an error."""
+    known = looks([row["method"] for row in rows])
+    errors = {
+        _number(row["relative_rms_percent"]): row
+        for row in rows
+        if known[row["method"]].is_conventional and row["relative_rms_percent"] is not None
+    }
+    if not errors:
+        return ()
+    best = errors[min(errors)]
+    # A method may leave out sensors that it cannot predict.
+    count = "" if best["n"] == n else f" (N = {best['n']})"
+    return (f"best conventional: {known[best['method']].label} {_percent(best)}{count}",)
 
 
 def _value(row: Record) -> str:

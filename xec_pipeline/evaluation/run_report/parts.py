@@ -55,7 +55,7 @@ class Parts:
     Attributes
     ----------
     label
-        The kind in words.
+        The kind in words, see also `label_of`.
     tables, figures
         Parts in the order of the report; tables are Markdown files, figures PDFs.
     """
@@ -65,6 +65,7 @@ class Parts:
     figures: tuple[Part, ...]
 
 
+_CHANNELS: Final = {"npho": "light", "time": "time"}
 _REGRESSOR: Final = Parts(
     label="regressor: energy, time, position and angle of the photon",
     tables=(
@@ -119,7 +120,7 @@ _MAE: Final = Parts(
     figures=(),
 )
 _INPAINTER: Final = Parts(
-    label="inpainter: light and time of dead sensors from the others",
+    label="inpainter: dead sensors from the others",
     tables=(
         Part(
             title="Recovered sensors",
@@ -154,6 +155,22 @@ _INPAINTER: Final = Parts(
 PARTS: Final[Mapping[str, Parts]] = MappingProxyType(
     {"regressor": _REGRESSOR, "mae": _MAE, "inpainter": _INPAINTER}
 )
+
+
+def label_of(kind: str, predict_channels: Sequence[str] | None) -> str:
+    """Return a kind of run in words.
+
+    Parameters
+    ----------
+    kind
+        regressor, mae or inpainter.
+    predict_channels
+        What an inpainter predicts of a sensor: npho, time; None if not known.
+    """
+    if kind != "inpainter" or not predict_channels:
+        return PARTS[kind].label
+    what = " and ".join(_CHANNELS.get(name, name) for name in predict_channels)
+    return f"inpainter: {what} of dead sensors from the others"
 
 
 def files_of(run_dir: Path, kind: str) -> list[Path]:

@@ -12,7 +12,7 @@ from xec_pipeline.evaluation.pictures import page_pictures
 from xec_pipeline.evaluation.previews import MOST_BYTES, preview, previews
 from xec_pipeline.evaluation.run_report.collect import collect
 from xec_pipeline.evaluation.run_report.content import Made
-from xec_pipeline.evaluation.run_report.facts import unit_of
+from xec_pipeline.evaluation.run_report.facts import parity_cells, unit_of
 from xec_pipeline.evaluation.run_report.page import as_html, markdown, write_report
 from xec_pipeline.versioning import content_hash
 from xec_pipeline.workers import report as worker
@@ -162,7 +162,7 @@ def test_parity_of_the_export_is_shown(folder, tmp_path):
         "output": "energy",
         "unit": "MeV",
         "largest_absolute": 1.5e-5,
-        "largest_relative": 1e-6,
+        "of_allowed": 0.0033,
     }
     content = {
         "n_events": 64,
@@ -172,8 +172,19 @@ def test_parity_of_the_export_is_shown(folder, tmp_path):
     }
     (run_dir / "export_parity_tiny.json").write_text(json.dumps(content))
     text = Page(as_html(collect(run_dir, "tiny", "regressor"))).text
-    assert "1.5e-05" in text
+    assert "of what is allowed" in text
+    assert "1.5e-05 0.0033" in " ".join(text.split())
     assert "64 events, in batches of 1, 2; allowed is 3e-4 of the target's spread" in text
+
+
+def test_parity_of_an_earlier_export_is_not_taken_for_one_of_what_is_allowed(tmp_path):
+    output = {"output": "o", "unit": "MeV", "largest_absolute": 1.5e-5, "largest_relative": 0.11}
+    files = [{"file": "model.onnx", "outputs": [output]}]
+    content = {"n_events": 64, "batches": [1], "tolerance": "x", "files": files}
+    (tmp_path / "export_parity_tiny.json").write_text(json.dumps(content))
+    cells = parity_cells(tmp_path, "tiny", "regressor")
+    assert cells.header[-1] == "of what is allowed"
+    assert cells.rows == (("model.onnx", "o", "MeV", "1.5e-05", "not recorded"),)
 
 
 def test_a_folder_without_a_run_is_an_error_that_names_it(folder, tmp_path):
