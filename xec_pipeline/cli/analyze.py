@@ -7,7 +7,7 @@ from xec_pipeline.evaluation.masked_flags import add_arguments, labelled
 
 _EPILOG = """\
 what is written (DIR; of several files DIR/LABEL each, and the comparison in DIR)
-  recovery_table_<run>.txt .md .csv .json   relative error in bins of photons on the inner face
+  recovery_table_<run>.txt .md .csv .json   relative error, RMS and bias, in bins of photons
   global_, face_, baseline_, signal_metrics.csv, dead_channel_stats.csv
   residual_*.pdf, scatter_truth_vs_pred.pdf, resolution_vs_signal*.pdf, metrics_summary.pdf
 

@@ -1,4 +1,4 @@
-"""Resolutions of a regressor with dead sensors, one column per way of treating them."""
+"""Resolutions and biases of a regressor with dead sensors, one column per way of treating them."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.compared_tables import chosen_events, selection_of
-from xec_pipeline.evaluation.comparison import BIAS, MEASURES, Measure
+from xec_pipeline.evaluation.comparison import MEASURES, Measure
 from xec_pipeline.evaluation.dead_study import COMPLETE, STRATEGIES
 from xec_pipeline.evaluation.resolution import Estimate
 from xec_pipeline.evaluation.side_by_side import paired_error
@@ -20,10 +20,13 @@ Tables = Mapping[str, Mapping[str, PredictionTable]]
 """Strategy to task to predictions of the same events."""
 
 _NOTES: Final = (
-    "res = predicted - true; ± is one standard deviation, from order statistics.",
     (
-        "In brackets: difference to the events without a dead sensor, in standard deviations of "
-        "that difference when events are drawn anew, the same for both columns."
+        "res = predicted - true; median bias: the median of res. ± is one standard deviation, from "
+        "order statistics."
+    ),
+    (
+        "In brackets: difference to the same events with all sensors alive, in standard deviations "
+        "of that difference when events are drawn anew, the same for both columns."
     ),
 )
 
@@ -35,11 +38,11 @@ class StrategyRow:
     Attributes
     ----------
     label, estimator
-        Quantity with unit, and how its resolution is measured.
+        Quantity with unit, and how its resolution or its bias is measured.
     entries
         Estimates by strategy.
     in_sigma
-        By strategy, the difference to no dead sensor in standard deviations.
+        By strategy, the difference to all sensors alive in standard deviations.
     """
 
     label: str
@@ -138,8 +141,6 @@ def _rows(measure: Measure, tables: Tables) -> Iterator[StrategyRow]:
         return
     complete = residuals[COMPLETE]
     for name, estimate in measure.estimators().items():
-        if name == BIAS:
-            continue
         entries = {strategy: estimate(values) for strategy, values in residuals.items()}
         in_sigma = {
             strategy: _in_sigma(entries, strategy, paired_error(estimate, values, complete))

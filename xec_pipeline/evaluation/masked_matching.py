@@ -17,7 +17,9 @@ from xec_pipeline.evaluation.masked_samples import (
     Sample,
     Space,
     count_sample,
+    energies_of,
     has_truth,
+    older_remarks,
 )
 from xec_pipeline.evaluation.masked_table import MaskedTable
 from xec_pipeline.evaluation.resolution import Values
@@ -73,7 +75,7 @@ def common_sample(
         first,
         predictions=_predictions(samples),
         n_left_out=max(counts.values()) - len(first),
-        origin=_common_origin(tables, remark),
+        origin=_common_origin(tables, first, remark),
     )
 
 
@@ -132,7 +134,7 @@ def _check_truths(tables: Mapping[str, MaskedTable], samples: Mapping[str, Sampl
             )
 
 
-def _common_origin(tables: Mapping[str, MaskedTable], remark: str) -> Origin:
+def _common_origin(tables: Mapping[str, MaskedTable], common: Sample, remark: str) -> Origin:
     remarks = [remark]
     schemes = {table.metadata.normalization.npho_scheme for table in tables.values()}
     if len(schemes) > 1:
@@ -145,6 +147,8 @@ def _common_origin(tables: Mapping[str, MaskedTable], remark: str) -> Origin:
             "The files hid different sets of sensors, so their methods did not see the same "
             "others; compare with care."
         )
+    energies = {energies_of(table.metadata) for table in tables.values()}
+    remarks += sorted({text for table in tables.values() for text in older_remarks(table)})
     return Origin(
         run_name=" vs ".join(tables),
         paths=tuple(table.path for table in tables.values()),
@@ -152,5 +156,9 @@ def _common_origin(tables: Mapping[str, MaskedTable], remark: str) -> Origin:
         is_toy=any(table.metadata.toy for table in tables.values()),
         sample=", ".join(samples),
         data_version=next(iter(tables.values())).metadata.data_version,
+        dead_pattern=next(iter(patterns))[1] if len(patterns) == 1 else "",
+        n_events=common.n_events,
+        masked_per_event=len(common) / common.n_events,
+        energy_mev=energies.pop() if len(energies) == 1 else None,
         remarks=tuple(remarks),
     )

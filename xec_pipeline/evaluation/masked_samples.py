@@ -15,7 +15,7 @@ from xec_pipeline.detector.faces import FACE_NAMES, Face
 from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.event_bootstrap import EventBootstrap, Resampled, content_seed
 from xec_pipeline.evaluation.masked_rows import ARTIFICIAL, Bools, Integers, MaskedRows
-from xec_pipeline.evaluation.masked_table import MaskedTable
+from xec_pipeline.evaluation.masked_table import MaskedMetadata, MaskedTable
 from xec_pipeline.evaluation.resolution import Values
 
 Space = Literal["photons", "normalized"]
@@ -29,6 +29,10 @@ MEAN: Final = "mean"
 MODEL: Final = "model"
 TRUE_MEAN: Final = "true mean"
 """The method that knows the mean of the count; against the count, nothing can do better."""
+
+_OLDER_METHODS: Final = (
+    "The methods without a network are those of the earlier system, which may differ in detail."
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,14 @@ class Origin:
     epoch: int = -1
     checkpoint_digest: str = ""
     data_version: str = ""
+    dead_pattern: str = ""
+    """Source of the dead sensors; empty if none was given."""
+    n_events: int = -1
+    """Events with masked sensors; -1 if not known."""
+    masked_per_event: float = -1.0
+    """Mean number of masked sensors; -1 if not known."""
+    energy_mev: tuple[float, float] | None = None
+    """Least and greatest true energy; None if not known."""
     remarks: tuple[str, ...] = ()
     """What a reader must know, in sentences."""
 
@@ -199,6 +211,7 @@ def has_truth(rows: MaskedRows) -> Bools:
 def origin_of(table: MaskedTable) -> Origin:
     """Return the origin of one table."""
     metadata = table.metadata
+    n_events = len(np.unique(event_number(table.rows)))
     return Origin(
         run_name=metadata.run_name or table.path.stem,
         paths=(table.path,),
@@ -208,7 +221,24 @@ def origin_of(table: MaskedTable) -> Origin:
         epoch=metadata.epoch,
         checkpoint_digest=metadata.checkpoint_digest,
         data_version=metadata.data_version,
+        dead_pattern=metadata.dead_pattern,
+        n_events=n_events,
+        masked_per_event=len(table.rows) / max(n_events, 1),
+        energy_mev=energies_of(metadata),
+        remarks=older_remarks(table),
     )
+
+
+def older_remarks(table: MaskedTable) -> tuple[str, ...]:
+    """Return what must be said of a file of the earlier system that holds its own methods."""
+    is_older = not table.metadata.schema_version and bool(table.rows.baselines)
+    return (_OLDER_METHODS,) if is_older else ()
+
+
+def energies_of(metadata: MaskedMetadata) -> tuple[float, float] | None:
+    """Return least and greatest true energy of the events [MeV]; None if not known."""
+    low, high = metadata.energy_low_mev, metadata.energy_high_mev
+    return (low, high) if low >= 0 and high >= 0 else None
 
 
 def event_number(rows: MaskedRows) -> Integers:

@@ -79,6 +79,8 @@ class MaskedMetadata(PredictionMetadata):
         Events that were predicted; -1 if unknown.
     sample
         ROOT files or shards of the events, as named in the configuration; empty if unknown.
+    energy_low_mev, energy_high_mev
+        Least and greatest true energy of the events; -1 if unknown.
     """
 
     mode: str = "validation"
@@ -86,6 +88,8 @@ class MaskedMetadata(PredictionMetadata):
     dead_pattern: str = ""
     n_events: int = -1
     sample: str = ""
+    energy_low_mev: float = -1.0
+    energy_high_mev: float = -1.0
 
     @property
     def predicts_time(self) -> bool:
@@ -202,6 +206,8 @@ def read_masked_metadata(path: Path) -> MaskedMetadata:
         dead_pattern=str(found.get("dead_pattern", "")),
         n_events=int(found.get("n_events", -1)),
         sample=str(found.get("sample", "")),
+        energy_low_mev=float(found.get("energy_low_mev", -1.0)),
+        energy_high_mev=float(found.get("energy_high_mev", -1.0)),
     )
 
 

@@ -1,8 +1,9 @@
 """The table of the inpainter: relative error in bins of the signal beside what can be had without.
 
-Each number is the root of the mean square of (predicted - reference) / reference on the inner face,
-in percent. Where a simulation knows the mean of the count, the methods are compared with it too;
-the method "true mean" then shows what is left against the count by its own noise, the floor.
+The error is (predicted - reference) / reference on the inner face in percent: the root of its mean
+square, and its mean, the bias, which the root holds too. Where a simulation knows the mean of the
+count, the methods are compared with it too; the method "true mean" then shows what is left against
+the count by its own noise, the floor.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ import numpy as np
 
 from xec_pipeline.detector.faces import FACE_NAMES, Face
 from xec_pipeline.evaluation.event_bootstrap import N_RESAMPLES, Resampled
+from xec_pipeline.evaluation.masked_methods import definitions, method_name
 from xec_pipeline.evaluation.masked_metrics import MIN_PER_BIN, enough, in_bin
 from xec_pipeline.evaluation.masked_rows import Bools
 from xec_pipeline.evaluation.masked_samples import MEAN, TRUE_MEAN, TRUTH, Origin, Sample
@@ -26,11 +28,15 @@ COUNTING_NOISE: Final = "counting noise"
 """The spread of the count about its mean by formula, as a column."""
 AGAINST: Final = {TRUTH: "count", MEAN: "mean"}
 _PERCENT: Final = 100.0
+_RMS: Final = "RMS"
+_BIAS: Final = "bias"
 _HOW_TO_READ: Final = (
-    "(predicted - reference) / reference; bins are in the reference and hold their lower edge. "
-    f"± is one standard deviation from {N_RESAMPLES} resamples of the events. {NOT_KNOWN}: fewer "
-    f"than {MIN_PER_BIN} sensors. Bins in a noisy count favour sensors that fluctuated up, so even "
-    "the true mean seems some percent too low there; against the mean there is no such bias."
+    "Error: (predicted - reference) / reference. RMS: the root of its mean square, which includes "
+    "the method's own bias; bias: its mean. N: sensors in the bin; bins are in the reference and "
+    f"hold their lower edge. ± is one standard deviation from {N_RESAMPLES} resamples of the "
+    f"events. {NOT_KNOWN}: fewer than {MIN_PER_BIN} sensors. Bins in a noisy count favour sensors "
+    "that fluctuated up, so even the true mean seems some percent too low there; against the mean "
+    "there is no such bias."
 )
 _FLOOR_NOTE: Final = (
     f"count: as measured, with its noise; mean: without it. '{TRUE_MEAN}' predicts the mean "
@@ -47,6 +53,8 @@ class RecoveryRow:
     high: float
     entries: Mapping[str, Resampled]
     """Relative RMS error by method."""
+    biases: Mapping[str, Resampled] = dataclasses.field(default_factory=dict)
+    """Mean of the relative error by method."""
     paired: Mapping[tuple[str, str], Resampled] = dataclasses.field(default_factory=dict)
     """Errors of a network, the first name, where the method of the second name gives something;
     only for methods that do not predict all sensors."""
@@ -61,10 +69,15 @@ class RecoveryRow:
         return f"> {self.low:g}"
 
     def estimate(self, method: str) -> Estimate | None:
-        """Return a method's error [%]; None if it is not in this row."""
+        """Return a method's RMS error [%]; None if it is not in this row."""
         if method == COUNTING_NOISE:
             return None if self.noise is None else enough(self.noise).scaled(_PERCENT)
         one = self.entries.get(method)
+        return None if one is None else enough(one.estimate()).scaled(_PERCENT)
+
+    def bias(self, method: str) -> Estimate | None:
+        """Return a method's mean error [%]; None if it is not in this row."""
+        one = self.biases.get(method)
         return None if one is None else enough(one.estimate()).scaled(_PERCENT)
 
     @property
@@ -88,17 +101,19 @@ class RecoveryTable:
 
     @property
     def title(self) -> str:
-        """What, where, run, sample."""
-        error = f"Relative RMS error on the {FACE_NAMES[self.face]} face [%]"
-        parts = [f"{error}: {self.origin.run_name}", f"masks of mode {self.origin.mode}"]
-        return ", ".join([*parts, "toy detector"] if self.origin.is_toy else parts)
+        """What, where, run, masks, events."""
+        origin = self.origin
+        error = f"Relative error on the {FACE_NAMES[self.face]} face [%]"
+        parts = [f"{error}: {origin.run_name}", _masks(origin), *_events(origin)]
+        return ", ".join([*parts, "toy detector"] if origin.is_toy else parts)
 
     def cells(self) -> list[list[str]]:
         """Return the table as text, the first row being the header."""
-        lines = [["photons", "against", "N", *self.columns]]
-        for row in self.rows:
-            values = [_cell(row.estimate(column)) for column in self.columns]
-            lines.append([row.label, AGAINST[row.reference], str(row.n), *values])
+        lines = [["error", "photons", "against", "N", *map(method_name, self.columns)]]
+        for name, row in itertools.product((_RMS, _BIAS), self.rows):
+            found = row.estimate if name == _RMS else row.bias
+            values = [_cell(found(column)) for column in self.columns]
+            lines.append([name, row.label, AGAINST[row.reference], str(row.n), *values])
         return lines
 
     def notes(self) -> list[str]:
@@ -106,19 +121,20 @@ class RecoveryTable:
         notes = [_HOW_TO_READ]
         if any(row.reference == MEAN for row in self.rows):
             notes.append(_FLOOR_NOTE)
-        missing = [f"{name} {count}" for name, count in self.n_missing.items() if count]
+        missing = [f"{method_name(name)} {n}" for name, n in self.n_missing.items() if n]
         if missing:
             notes.append(f"Sensors without a prediction, left out: {', '.join(missing)}.")
-        return [*notes, *self.origin.remarks, *self._ratios()]
+        about = [definitions(self.columns), _made_with(self.origin), *self.origin.remarks]
+        return [*notes, *filter(None, about), *self._ratios()]
 
     def text(self) -> str:
         """Return the table with aligned columns for a terminal."""
-        return "\n".join([self.title, *aligned_lines(self.cells(), 2), *self.notes()]) + "\n"
+        return "\n".join([self.title, *aligned_lines(self.cells(), 3), *self.notes()]) + "\n"
 
     def markdown(self) -> str:
         """Return the table in Markdown."""
         notes = "\n\n".join(note.replace("|", "\\|") for note in self.notes())
-        return "\n".join([f"### {self.title}", "", *markdown_lines(self.cells(), 2), "", notes, ""])
+        return "\n".join([f"### {self.title}", "", *markdown_lines(self.cells(), 3), "", notes, ""])
 
     def records(self) -> list[dict[str, Any]]:
         """Return one dictionary per number."""
@@ -132,10 +148,14 @@ class RecoveryTable:
                 "relative_rms_percent": estimate.value,
                 "error_percent": estimate.error,
                 "n": estimate.n,
+                "relative_bias_percent": bias.value if bias else None,
+                "bias_error_percent": bias.error if bias else None,
+                "method_name": method_name(column),
             }
             for row in self.rows
             for column in self.columns
             if (estimate := row.estimate(column)) is not None
+            for bias in (row.bias(column),)
         ]
 
     def ratio(self, row: RecoveryRow, model: str, other: str) -> Estimate:
@@ -153,7 +173,8 @@ class RecoveryTable:
                 ratios = [self.ratio(row, model, other) for row in rows]
                 if any(np.isfinite(ratio.value) for ratio in ratios):
                     text = ", ".join(with_error(ratio.value, ratio.error) for ratio in ratios)
-                    yield f"{model} / {other}, against the {AGAINST[reference]}: {text}"
+                    names = f"{method_name(model)} / {method_name(other)}"
+                    yield f"RMS of {names}, against the {AGAINST[reference]}: {text}"
 
 
 def build_recovery_table(
@@ -219,9 +240,8 @@ def _row(
     methods = [*sample.predictions]
     if reference == TRUTH and MEAN in sample.references:
         methods.append(TRUE_MEAN)
-    entries = {
-        method: sample.summary(sample.relative_error(method, reference), rows)["rmse"]
-        for method in methods
+    found = {
+        method: sample.summary(sample.relative_error(method, reference), rows) for method in methods
     }
     noise = None
     if sample.floor is not None and reference == TRUTH:
@@ -231,7 +251,8 @@ def _row(
         reference=reference,
         low=low,
         high=high,
-        entries=entries,
+        entries={method: summary["rmse"] for method, summary in found.items()},
+        biases={method: summary["bias"] for method, summary in found.items()},
         paired=_paired(sample, reference, rows, models),
         noise=noise,
     )
@@ -254,3 +275,36 @@ def _paired(
 
 def _cell(estimate: Estimate | None) -> str:
     return "-" if estimate is None else with_error(estimate.value, estimate.error)
+
+
+def _masks(origin: Origin) -> str:
+    """Return the mode, and how many sensors were masked."""
+    mode = f"masks of mode {origin.mode}"
+    if origin.masked_per_event < 0:
+        return mode
+    number = f"{origin.masked_per_event:.4g}"
+    return f"{mode} ({number} {'sensor' if number == '1' else 'sensors'} per event)"
+
+
+def _events(origin: Origin) -> Iterator[str]:
+    if origin.n_events >= 0:
+        yield f"{origin.n_events} events" + (f" of {origin.sample}" if origin.sample else "")
+    elif origin.sample:
+        yield f"events of {origin.sample}"
+    if origin.energy_mev is not None:
+        low, high = (f"{energy:.4g}" for energy in origin.energy_mev)
+        yield f"{low} MeV" if low == high else f"{low} to {high} MeV"
+
+
+def _made_with(origin: Origin) -> str:
+    """Return dead pattern, weights and version of the events, as far as they are known."""
+    parts = []
+    if origin.dead_pattern:
+        parts.append(f"Dead sensors: {origin.dead_pattern}.")
+    weights = [f"after epoch {origin.epoch}"] if origin.epoch >= 0 else []
+    weights += [f"digest {origin.checkpoint_digest}"] if origin.checkpoint_digest else []
+    if weights:
+        parts.append(f"Weights of the inpainter: {', '.join(weights)}.")
+    if origin.data_version:
+        parts.append(f"Data version of the events: {origin.data_version}.")
+    return " ".join(parts)

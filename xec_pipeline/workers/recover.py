@@ -20,6 +20,7 @@ from tqdm import tqdm
 from xec_pipeline.config.file_names import checkpoint_file, recovered_file
 from xec_pipeline.config.inpainter import InpainterRun
 from xec_pipeline.config.loader import load_inpainter_run, validate
+from xec_pipeline.data.schema import is_valid
 from xec_pipeline.data.shard_set import ShardSet
 from xec_pipeline.detector.geometry import ideal_geometry
 from xec_pipeline.evaluation.inpainter_network import InpainterNetwork, open_inpainter
@@ -29,6 +30,7 @@ from xec_pipeline.evaluation.recovery import Recovery
 from xec_pipeline.evaluation.recovery_flags import add_arguments
 from xec_pipeline.reconstruction.inpainting.baselines import build_baselines
 from xec_pipeline.training.distributed import start_from_env
+from xec_pipeline.units import MEV_PER_GEV
 from xec_pipeline.workers.entry import run_worker
 from xec_pipeline.workers.outputs import ColumnsVersion
 from xec_pipeline.workers.pipes import Report
@@ -141,6 +143,7 @@ def _metadata(
     recovery: Recovery, run: InpainterRun, mode: str, pattern: str, sample: str
 ) -> MaskedMetadata:
     network = recovery.network
+    low, high = _energies_mev(recovery)
     return MaskedMetadata(
         predict_channels=network.features,
         normalization=network.run.normalization,
@@ -154,7 +157,17 @@ def _metadata(
         dead_pattern=pattern,
         n_events=len(recovery.events),
         sample=sample,
+        energy_low_mev=low,
+        energy_high_mev=high,
     )
+
+
+def _energies_mev(recovery: Recovery) -> tuple[float, float]:
+    """Return least and greatest true energy of the events; -1 if any is not known."""
+    energy = recovery.shards.columns["energyTruth"][recovery.events].astype(np.float64)
+    if not is_valid(energy).all():
+        return -1.0, -1.0
+    return float(energy.min()) * MEV_PER_GEV, float(energy.max()) * MEV_PER_GEV
 
 
 class _Rows:

@@ -1,4 +1,6 @@
+import csv
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -18,6 +20,7 @@ from xec_pipeline.evaluation.masked_metrics import (
 )
 from xec_pipeline.evaluation.masked_samples import MEAN, MODEL, TRUTH, count_sample, time_sample
 from xec_pipeline.evaluation.masked_table import MaskedTable, read_masked_table, write_masked_table
+from xec_pipeline.evaluation.plots.methods import looks
 from xec_pipeline.evaluation.recovery_table import build_recovery_table, write_recovery_table
 from xec_pipeline.evaluation.signal_profiles import (
     error_profiles,
@@ -25,6 +28,11 @@ from xec_pipeline.evaluation.signal_profiles import (
     log_edges,
     predicted_profiles,
 )
+from xec_pipeline.evaluation.text import with_error
+from xec_pipeline.reconstruction.inpainting.fitted_light import LIGHT_WINDOWS
+from xec_pipeline.reconstruction.inpainting.inverse_distance import N_NEAREST
+from xec_pipeline.reconstruction.inpainting.neighbour_average import MIN_NEIGHBOUR_LIGHT
+from xec_pipeline.reconstruction.inpainting.neighbour_sums import NEIGHBOUR_RADIUS_CM
 from xec_pipeline_tests.evaluation.synthetic_masked import (
     BIAS,
     VARIANCE_PER_PHOTON,
@@ -229,6 +237,11 @@ def test_recovery_table(toy, tmp_path):
                 assert abs(estimate.value - expected) < 4 * estimate.error
             else:
                 assert estimate.value > expected - 3 * estimate.error
+            bias = row.bias(name)
+            assert bias is not None
+            if row.reference == MEAN:
+                assert abs(bias.value - 100 * BIAS[name]) < 4 * bias.error
+            assert abs(bias.value) <= estimate.value
     first = table.rows[0]
     known, noise = first.estimate("true mean"), first.estimate("counting noise")
     assert known is not None
@@ -238,12 +251,88 @@ def test_recovery_table(toy, tmp_path):
     paths = write_recovery_table(table, tmp_path, "wide")
     text = paths["txt"].read_text()
     assert "toy detector" in text.splitlines()[0]
-    assert "model / avg, against the count: 0." in text
+    assert "RMS of inpainter / neighbour average, against the count: 0." in text
     assert "> 10000" in text
     assert {ending: path.name for ending, path in paths.items()} == {
         ending: f"recovery_table_wide.{ending}" for ending in ("csv", "json", "md", "txt")
     }
     assert len(paths["csv"].read_text().splitlines()) == 1 + 5 * 7 + 5 * 5
+
+
+def test_recovery_table_shows_the_bias_in_all_files(toy, tmp_path):
+    table = build_recovery_table(count_sample(toy, "photons"), EDGES, [MODEL])
+    cells = table.cells()
+    assert [line[0] for line in cells] == ["error", *["RMS"] * 10, *["bias"] * 10]
+    row = table.rows[-1]
+    bias = row.bias("avg")
+    assert bias is not None
+    assert with_error(bias.value, bias.error) in cells[-1]
+    paths = write_recovery_table(table, tmp_path, "wide")
+    stored = json.loads(paths["json"].read_text())["rows"][-3:]
+    with paths["csv"].open(newline="") as file:
+        lines = list(csv.DictReader(file))[-3:]
+    for record, line, name in zip(stored, lines, ("sa", "localfit", "knn"), strict=True):
+        assert record["method"] == line["method"] == name
+        expected = row.bias(name)
+        assert expected is not None
+        assert record["relative_bias_percent"] == expected.value
+        assert record["bias_error_percent"] == expected.error
+        assert float(line["relative_bias_percent"]) == expected.value
+    assert "includes the method's own bias" in paths["txt"].read_text()
+    assert max(map(len, paths["txt"].read_text().splitlines()[: len(cells) + 4])) <= 150
+
+
+def test_recovery_table_says_what_it_was_made_from(as_table, tmp_path):
+    rows = masked_rows(40, 60)
+    pattern = "0.03 of the sensors, drawn with seed 1"
+    read = as_table(rows, dead_pattern=pattern, energy_low_mev=52.83, energy_high_mev=52.83)
+    table = build_recovery_table(count_sample(read, "photons"), EDGES, [MODEL])
+    for part in ("mode mc (60 sensors per event)", "40 events of data/toy/val", "52.83 MeV"):
+        assert part in table.title
+    text = table.text()
+    assert f"Dead sensors: {pattern}. Weights of the inpainter: after epoch 10, digest" in text
+    assert "Data version of the events: d4t4." in text
+    paths = write_recovery_table(table, tmp_path, "wide")
+    content = json.loads(paths["json"].read_text())
+    assert content["dead_pattern"] == pattern
+    assert (content["n_events"], content["masked_per_event"]) == (40, 60)
+    assert (content["epoch"], content["energy_mev"]) == (10, [52.83, 52.83])
+
+
+def test_what_is_not_known_is_not_in_the_title(as_table):
+    rows = masked_rows(40, 60)
+    unknown = {"sample": "", "dead_pattern": "", "epoch": -1, "checkpoint_digest": ""}
+    read = as_table(rows, data_version="", **unknown)
+    table = build_recovery_table(count_sample(read, "photons"), EDGES, [MODEL])
+    title = "masks of mode mc (60 sensors per event), 40 events, toy detector"
+    assert table.title.endswith(title)
+    assert "Weights" not in table.text()
+
+
+def test_methods_have_the_names_of_the_figures_and_definitions(as_table):
+    read = as_table(masked_rows(40, 60))
+    table = build_recovery_table(count_sample(read, "photons"), EDGES, [MODEL])
+    methods = [MODEL, "avg", "sa", "localfit", "knn"]
+    assert table.cells()[0][4:9] == [looks(methods)[method].label for method in methods]
+    (line,) = [note for note in table.notes() if note.startswith("neighbour average: ")]
+    (window,) = LIGHT_WINDOWS
+    width = 2 * window.half_width + 1
+    for words in (
+        f"within {NEIGHBOUR_RADIUS_CM:g} cm",
+        f"at most {MIN_NEIGHBOUR_LIGHT:g} photons",
+        f"the {width} x {width} sensors",
+        f"the {N_NEAREST} nearest",
+    ):
+        assert words in line
+    without = as_table(masked_rows(40, 60, baselines=()), "without")
+    notes = build_recovery_table(count_sample(without, "photons"), EDGES, [MODEL]).notes()
+    assert not any("neighbour" in note for note in notes)
+
+
+def test_a_file_of_the_earlier_system_says_so_of_its_methods(as_table):
+    read = as_table(masked_rows(40, 60), schema_version=0)
+    table = build_recovery_table(count_sample(read, "photons"), EDGES, [MODEL])
+    assert "those of the earlier system, which may differ" in table.text()
 
 
 def test_sensors_without_a_prediction_are_counted(as_table):
@@ -252,7 +341,7 @@ def test_sensors_without_a_prediction_are_counted(as_table):
     table = build_recovery_table(count_sample(as_table(rows), "photons"), EDGES, [MODEL])
     entries = table.rows[2].entries
     assert entries["avg"].n < 0.7 * entries[MODEL].n
-    assert "left out: avg " in table.text()
+    assert "left out: neighbour average " in table.text()
 
 
 def test_files_are_compared_on_common_sensors(as_table):
@@ -272,6 +361,8 @@ def test_files_are_compared_on_common_sensors(as_table):
     assert "wide / narrow" in text
     assert "narrow / wide" not in text
     assert "900 masked sensors are in all files" in text
+    assert "(30 sensors per event), 30 events of data/toy/val" in text
+    assert sample.origin.dead_pattern == "dead.txt"
 
 
 def test_different_normalizations_compare_in_photons_only(as_table):

@@ -33,7 +33,8 @@ def test_an_independent_reader_finds_every_value(tmp_path):
     rows = masked_rows(6, 40, with_time=True, n_dead=3)
     assert set(np.unique(rows.face_id)) == set(range(6))
     blocks = [rows.taken(slice(0, 50)), rows.taken(slice(50, 51)), rows.taken(slice(51, None))]
-    path = write_masked_table(tmp_path / "p.root", blocks, masked_metadata(rows))
+    metadata = masked_metadata(rows, energy_low_mev=52.8, energy_high_mev=52.8)
+    path = write_masked_table(tmp_path / "p.root", blocks, metadata)
     trees = read_trees(path)
     assert {name: tree["type"] for name, tree in trees.items()} == {
         "metadata": "TTree",
@@ -74,6 +75,8 @@ def test_an_independent_reader_finds_every_value(tmp_path):
         "dead_pattern": "dead.txt",
         "sample": "data/toy/val",
         "n_events": 6,
+        "energy_low_mev": 52.8,
+        "energy_high_mev": 52.8,
     }
 
 

@@ -39,7 +39,7 @@ def test_the_worker_reports_main_numbers_and_a_version(table, tmp_path, capsys):
         ((metadata, version),) = told.results
         versions.append(version)
         assert metadata["model_vs_mean_100_to_300_photons_percent"] == pytest.approx(5, abs=0.7)
-        assert metadata["recovery"]["raw_value"].startswith("### Relative RMS error on the inner")
+        assert metadata["recovery"]["raw_value"].startswith("### Relative error on the inner")
         assert metadata["n_files"] == 8
     assert versions[0] == versions[1]
     assert "toy detector" in capsys.readouterr().out

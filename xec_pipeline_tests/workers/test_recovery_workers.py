@@ -51,7 +51,7 @@ def run_dir(config) -> Path:
     return load_inpainter_run(config).run_dir
 
 
-def test_a_dead_pattern_is_recovered_by_all_methods(config, run_dir):
+def test_a_dead_pattern_is_recovered_by_all_methods(config, run_dir, tiny_shards):
     assert recover.main(["--config", config]) == 0
     table = read_masked_table(run_dir / "inpainter_mc_tiny.root")
     rows = table.rows
@@ -64,6 +64,9 @@ def test_a_dead_pattern_is_recovered_by_all_methods(config, run_dir):
         assert np.isfinite(rows.baselines[name][live]).mean() > 0.99
     assert (table.metadata.mode, table.metadata.n_events) == ("mc", N_EVENTS)
     assert table.metadata.dead_pattern == "0.03 of the sensors, drawn with seed 1"
+    energy = 1e3 * tiny_shards.columns["energyTruth"][:N_EVENTS].astype("f8")
+    found = table.metadata.energy_low_mev, table.metadata.energy_high_mev
+    assert found == pytest.approx((energy.min(), energy.max()))
 
 
 def test_the_same_sensors_are_hidden_every_time(config, run_dir, tmp_path):

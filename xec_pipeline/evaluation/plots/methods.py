@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from xec_pipeline.evaluation.masked_samples import MODEL
+from xec_pipeline.evaluation.masked_methods import CONVENTIONAL_NAMES, method_name
 from xec_pipeline.evaluation.plots.style import BLUE, GREEN, ORANGE, PURPLE, RED
 
 
@@ -19,10 +19,13 @@ class Look:
 
 
 _CONVENTIONAL: Final[Mapping[str, Look]] = {
-    "avg": Look(label="neighbour average", colour=ORANGE, marker="s", is_conventional=True),
-    "sa": Look(label="solid angle", colour=GREEN, marker="D", is_conventional=True),
-    "localfit": Look(label="local fit", colour=RED, marker="^", is_conventional=True),
-    "knn": Look(label="k nearest", colour=PURPLE, marker="v", is_conventional=True),
+    name: Look(label=CONVENTIONAL_NAMES[name], colour=colour, marker=marker, is_conventional=True)
+    for name, colour, marker in (
+        ("avg", ORANGE, "s"),
+        ("sa", GREEN, "D"),
+        ("localfit", RED, "^"),
+        ("knn", PURPLE, "v"),
+    )
 }
 _MODEL_COLOURS: Final = (BLUE, "#0b7285", "#e64980", "#5c940d", "#495057", "#f59f00", "#3b2f8f")
 _MODEL_MARKERS: Final = ("o", "P", "X", "*", "h", "p", "8")
@@ -34,7 +37,7 @@ def looks(methods: Sequence[str]) -> dict[str, Look]:
     found = {}
     for i, method in enumerate(networks):
         found[method] = Look(
-            label="inpainter" if method == MODEL else method,
+            label=method_name(method),
             colour=_MODEL_COLOURS[i % len(_MODEL_COLOURS)],
             marker=_MODEL_MARKERS[i % len(_MODEL_MARKERS)],
         )
