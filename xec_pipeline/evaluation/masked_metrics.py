@@ -3,7 +3,8 @@
 All errors are predicted - reference. The reference is the measured value (`truth`) or, where a
 simulation knows it, the mean of the count (`mean`, in names `_vs_mean`). `68pct` and `95pct` are
 quantiles of |error|, at 68.27 % and 95 %; `std` divides by n. Uncertainties are those of
-`event_bootstrap`. Counts are in photons and times in ns, or both normalized.
+`event_bootstrap`. Counts are in photons and times in ns, or both normalized. `n` is a number of
+readings (one sensor in one event), `n_sensors` of different sensors.
 """
 
 import itertools
@@ -68,13 +69,18 @@ def global_metrics(
 
 
 def face_metrics(counts: Sample, times: Sample | None, method: str) -> list[Record]:
-    """Return one record per face; `<metric>_error` is the uncertainty of `<metric>`."""
+    """Return one record per face; `<metric>_error` is the uncertainty of `<metric>`.
+
+    It is that of the sensors of the table: how much other sensors of a face differ is not in it.
+    """
     records = []
     for name, face in face_scopes().items():
         if face is None:
             continue
-        record: Record = {"face": name, "n": int(counts.on_face(face).sum())}
-        record |= _wide(_errors(counts, method, counts.on_face(face))) | {"unit": counts.unit}
+        on_face = counts.on_face(face)
+        record: Record = {"face": name, "n": int(on_face.sum())}
+        record |= {"n_sensors": counts.n_sensors(on_face)}
+        record |= _wide(_errors(counts, method, on_face)) | {"unit": counts.unit}
         if times is not None:
             rows = times.on_face(face)
             n_valid = int((rows & np.isfinite(times.predicted(method))).sum())

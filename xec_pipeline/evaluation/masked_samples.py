@@ -1,4 +1,7 @@
-"""Masked sensors with a known truth, and what one or more methods predicted for them."""
+"""Masked sensors with a known truth, and what one or more methods predicted for them.
+
+A row is a reading: one sensor in one event. A sensor that is hidden in all events has many.
+"""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -44,13 +47,15 @@ class Origin:
     epoch: int = -1
     checkpoint_digest: str = ""
     data_version: str = ""
+    dead_pattern: str = ""
+    """Source of the dead sensors; empty if none was given."""
     remarks: tuple[str, ...] = ()
     """What a reader must know, in sentences."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Sensors whose truth is known; arrays of shape (n_rows,).
+    """Readings whose truth is known; arrays of shape (n_rows,).
 
     Attributes
     ----------
@@ -60,6 +65,8 @@ class Sample:
         Of all values: photons, ns, or normalized.
     event
         Number that rows of one event have in common.
+    sensor_id
+        Sensor number.
     face_id
         Face code.
     references
@@ -75,6 +82,7 @@ class Sample:
     quantity: str
     unit: str
     event: Integers
+    sensor_id: Integers
     face_id: NDArray[np.int8]
     references: Mapping[str, Values]
     predictions: Mapping[str, Values]
@@ -90,6 +98,11 @@ class Sample:
     def n_events(self) -> int:
         """Number of events."""
         return len(np.unique(self.event))
+
+    def n_sensors(self, rows: Bools | None = None) -> int:
+        """Return how many different sensors some rows are of; all rows for None."""
+        sensors = self.sensor_id if rows is None else self.sensor_id[rows]
+        return len(np.unique(sensors))
 
     @property
     def in_photons(self) -> bool:
@@ -162,6 +175,7 @@ def count_sample(table: MaskedTable, space: Space, floor: Floor | None = None) -
         quantity="npho",
         unit=space,
         event=event_number(rows)[kept],
+        sensor_id=rows.sensor_id[kept],
         face_id=rows.face_id[kept],
         references={name: values[kept] for name, values in _references(table, space).items()},
         predictions={name: values[kept] for name, values in predictions.items()},
@@ -183,6 +197,7 @@ def time_sample(table: MaskedTable, space: Space) -> Sample | None:
         quantity="time",
         unit="ns" if space == "photons" else "normalized",
         event=event_number(rows)[kept],
+        sensor_id=rows.sensor_id[kept],
         face_id=rows.face_id[kept],
         references={TRUTH: true[kept]},
         predictions={MODEL: pred[kept]},
@@ -208,6 +223,7 @@ def origin_of(table: MaskedTable) -> Origin:
         epoch=metadata.epoch,
         checkpoint_digest=metadata.checkpoint_digest,
         data_version=metadata.data_version,
+        dead_pattern=metadata.dead_pattern,
     )
 
 
