@@ -123,6 +123,9 @@ def test_per_face(toy):
     records = {record["face"]: record for record in face_metrics(counts, times, MODEL)}
     assert list(records) == ["inner", "us", "ds", "outer", "top", "bot"]
     assert sum(record["n"] for record in records.values()) == len(counts)
+    sensors = toy.rows.sensor_id[toy.rows.mask_type == 0]
+    n_sensors = sum(record["n_sensors"] for record in records.values())
+    assert n_sensors == counts.n_sensors() == len(np.unique(sensors)) < len(counts)
     for face, record in enumerate(records.values()):
         rows = counts.face_id == face
         assert record["npho_bias"] == pytest.approx(counts.error(MODEL)[rows].mean())
@@ -266,12 +269,24 @@ def test_files_are_compared_on_common_sensors(as_table):
     assert list(sample.predictions) == ["wide", "narrow", "avg", "sa", "localfit", "knn"]
     np.testing.assert_allclose(sample.relative_error("narrow", MEAN), 0.02, rtol=1e-3)
     assert sample.origin.remarks == (
-        "900 masked sensors are in all files (wide: 900 of 1200, narrow: 900 of 900).",
+        "900 readings of masked sensors are in all files (wide: 900 of 1200, narrow: 900 of 900).",
     )
     text = build_recovery_table(sample, EDGES, ["wide", "narrow"]).text()
     assert "wide / narrow" in text
     assert "narrow / wide" not in text
-    assert "900 masked sensors are in all files" in text
+    assert "900 readings of masked sensors are in all files" in text
+
+
+def test_compared_files_say_which_patterns_they_hid(as_table):
+    rows = masked_rows(20, 40, baselines=())
+    alike = {name: as_table(rows, name) for name in ("a", "b")}
+    assert common_sample(alike, "photons").origin.dead_pattern == "dead.txt"
+    differ = alike | {"c": as_table(rows, "c", dead_pattern="")}
+    origin = common_sample(differ, "photons").origin
+    assert origin.dead_pattern == "dead.txt; none"
+    assert any("hid different sets of sensors" in remark for remark in origin.remarks)
+    neither = {name: as_table(rows, name, dead_pattern="") for name in ("d", "e")}
+    assert common_sample(neither, "photons").origin.dead_pattern == ""
 
 
 def test_different_normalizations_compare_in_photons_only(as_table):

@@ -104,7 +104,7 @@ class GroupedBarPanel:
                     highest = max(highest, entry.value + np.nan_to_num(entry.error))
             # An empty bar for the legend, whether or not a group has one.
             ax.bar([0], [0], color=one.colour, hatch=one.hatch, alpha=0.75, label=one.label)
-        ax.set_xlabel("face, with its readings and sensors", labelpad=1)
+        ax.set_xlabel("face / readings / sensors", labelpad=1, fontsize=7.5)
         ax.set_xticks(range(len(self.groups)), self._group_labels(), fontsize=6.5)
         ax.grid(visible=False, axis="x")
         head = 0.06 + _PER_LEGEND_LINE * ((len(self.bars) + 1) // 2)
@@ -120,7 +120,7 @@ class GroupedBarPanel:
 
     def _group_labels(self) -> list[str]:
         return [
-            f"{group}\n{max(one.entries[group].n for one in self.bars)} r.\n{n_sensors} s."
+            f"{group}\n{max(one.entries[group].n for one in self.bars)}\n{n_sensors}"
             for group, n_sensors in self.n_sensors.items()
         ]
 

@@ -308,17 +308,18 @@ def _bar_row(sample: Sample, one: Choice, metric: str, text: str) -> tuple[Panel
             )
         )
     label = f"{text} of {one.short}"
+    selected = f", {one.selection}" if one.selection else ""
     return (
         RankingPanel(
             key=f"{metric}_{one.key}",
             title=f"{text}, {compared_text(sample, one.rows, compared['global'])}",
-            x_label=label,
+            x_label=f"{label}{selected}",
             bars=tuple(bars),
             group="global",
         ),
         GroupedBarPanel(
             key=f"{metric}_{one.key}_per_face",
-            title=f"{text} per face" + (f"\n{one.selection}" if one.selection else ""),
+            title=f"{text} per face{selected}",
             y_label=label,
             bars=tuple(bars),
             n_sensors={name: sample.n_sensors(compared[name]) for name in FACE_NAMES.values()},

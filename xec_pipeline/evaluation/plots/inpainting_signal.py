@@ -11,7 +11,7 @@ from xec_pipeline.evaluation.plots.inpainting import reference_symbol, reference
 from xec_pipeline.evaluation.plots.methods import looks
 from xec_pipeline.evaluation.plots.pages import Page
 from xec_pipeline.evaluation.plots.profile_panel import Series
-from xec_pipeline.evaluation.plots.readings import counted, face_notes
+from xec_pipeline.evaluation.plots.readings import counted, face_notes, uncertainty_note
 from xec_pipeline.evaluation.plots.signal_panel import FloorLine, SignalPanel
 from xec_pipeline.evaluation.profiles import Profile
 from xec_pipeline.evaluation.resolution import Values
@@ -40,7 +40,7 @@ def signal_pages(sample: Sample, min_photons: float) -> list[Page]:
                 for part, mask in parts.items()
             )
             title = _title(sample, reference, by_prediction=by_prediction)
-            pages.append(Page(title=title, rows=rows))
+            pages.append(Page(title=title, rows=rows, notes=(uncertainty_note(sample),)))
     return pages
 
 

@@ -55,7 +55,7 @@ def face_notes(sample: Sample, rows: Bools, selection: str) -> tuple[str, ...]:
 
 
 def uncertainty_note(sample: Sample) -> str:
-    """Return what the uncertainties of a face hold and what not."""
+    """Return what the uncertainties of a part of the detector hold and what not."""
     which = " (this dead pattern)" if sample.origin.mode == "mc" else ""
     return (
         f"± is from resampled events, for these sensors{which}: "
