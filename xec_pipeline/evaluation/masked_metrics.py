@@ -71,7 +71,8 @@ def global_metrics(
 def face_metrics(counts: Sample, times: Sample | None, method: str) -> list[Record]:
     """Return one record per face; `<metric>_error` is the uncertainty of `<metric>`.
 
-    It is that of the sensors of the table: how much other sensors of a face differ is not in it.
+    It is that of the sensors of the table: how much other sensors of a face differ is not in it,
+    but in `<metric>_error_of_sensors`, from resampled sensors; NaN for fewer than five.
     """
     records = []
     for name, face in face_scopes().items():
@@ -81,11 +82,12 @@ def face_metrics(counts: Sample, times: Sample | None, method: str) -> list[Reco
         record: Record = {"face": name, "n": int(on_face.sum())}
         record |= {"n_sensors": counts.n_sensors(on_face)}
         record |= _wide(_errors(counts, method, on_face)) | {"unit": counts.unit}
+        record |= _of_sensors(counts, method, on_face)
         if times is not None:
             rows = times.on_face(face)
             n_valid = int((rows & np.isfinite(times.predicted(method))).sum())
             record |= {"n_valid_time": n_valid} | _wide(_errors(times, method, rows))
-            record["time_unit"] = times.unit
+            record |= {"time_unit": times.unit} | _of_sensors(times, method, rows)
         records.append(record)
     return records
 
@@ -168,10 +170,22 @@ def enough(estimate: Estimate) -> Estimate:
 
 def _errors(sample: Sample, method: str, rows: Bools) -> dict[str, Resampled]:
     """Return the estimates against all references, with the names of the tables."""
+    return _resampled(sample, method, rows, sample.bootstrap)
+
+
+def _of_sensors(sample: Sample, method: str, rows: Bools) -> Record:
+    """Return the uncertainties of the same estimates if sensors are drawn in place of events."""
+    found = _resampled(sample, method, rows, sample.sensor_bootstrap)
+    return {f"{name}_error_of_sensors": one.estimate().error for name, one in found.items()}
+
+
+def _resampled(
+    sample: Sample, method: str, rows: Bools, bootstrap: EventBootstrap
+) -> dict[str, Resampled]:
     found = {}
     for reference in sample.references:
-        suffix = _suffix(reference)
-        for name, one in sample.summary(sample.error(method, reference), rows).items():
+        error, suffix = sample.error(method, reference), _suffix(reference)
+        for name, one in bootstrap.summary(error[rows], rows).items():
             found[f"{sample.quantity}_{name}{suffix}"] = one
     return found
 

@@ -114,6 +114,11 @@ class Sample:
         """Resamples of the events, a function of the events and the truth."""
         return EventBootstrap(self.event, content_seed(self.event, self.references[TRUTH]))
 
+    @cached_property
+    def sensor_bootstrap(self) -> EventBootstrap:
+        """Resamples of the sensors in place of the events."""
+        return EventBootstrap(self.sensor_id, content_seed(self.sensor_id, self.references[TRUTH]))
+
     def on_face(self, face: Face | None) -> Bools:
         """Return which rows are on a face; all for None."""
         return np.ones(len(self), dtype=bool) if face is None else self.face_id == face

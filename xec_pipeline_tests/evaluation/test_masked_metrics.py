@@ -133,6 +133,26 @@ def test_per_face(toy):
         assert record["npho_bias_error"] > 0
 
 
+def test_sensors_that_differ_widen_the_uncertainty_of_the_face(toy):
+    counts = count_sample(toy, "photons")
+    # Of a face with as many sensors as the table has rows per event, each with a shift of its own.
+    sensor = np.arange(len(counts)) % 50
+    shift = np.random.default_rng(3).standard_normal(50)
+    noise = 0.1 * np.random.default_rng(4).standard_normal(len(counts))
+    truth = counts.references[TRUTH]
+    few = np.where(counts.face_id == 4, sensor % 3, sensor)
+    sample = dataclasses.replace(
+        counts, sensor_id=few, predictions={MODEL: truth + shift[few] + noise}
+    )
+    records = {record["face"]: record for record in face_metrics(sample, None, MODEL)}
+    inner, top = records["inner"], records["top"]
+    expected = shift.std() / np.sqrt(49)
+    assert inner["npho_bias_error_of_sensors"] == pytest.approx(expected, rel=0.25)
+    assert inner["npho_bias_error"] < expected / 5
+    assert top["n_sensors"] == 3
+    assert math.isnan(top["npho_bias_error_of_sensors"])
+
+
 def test_only_predicted_times_are_counted_as_valid(toy):
     counts, times = count_sample(toy, "photons"), time_sample(toy, "photons")
     assert times is not None
