@@ -71,8 +71,8 @@ def global_metrics(
 def face_metrics(counts: Sample, times: Sample | None, method: str) -> list[Record]:
     """Return one record per face; `<metric>_error` is the uncertainty of `<metric>`.
 
-    It is that of the sensors of the table: how much other sensors of a face differ is not in it,
-    but in `<metric>_error_of_sensors`, from resampled sensors; NaN for fewer than five.
+    If all events hide the same sensors, it is for these: how much other sensors of a face differ is
+    not in it, but in `<metric>_error_of_sensors`, from resampled sensors; NaN for fewer than five.
     """
     records = []
     for name, face in face_scopes().items():

@@ -189,6 +189,8 @@ def test_faces_have_their_readings_and_sensors(counts):
             "± is from resampled events, for these sensors (this dead pattern): "
             "how much other sensors of a face differ is not in it."
         )
+    drawn_anew = face_pages(counts, MODEL, 100)[0].notes[1]
+    assert drawn_anew == "± is from resampled events, which hide different sensors."
     drawn = signal.rows[0][1].numbers()["inpainter"]
     assert sum(drawn["n"]) == n_us
     bars = summary_pages(sample, 100)[0].rows[0][1]

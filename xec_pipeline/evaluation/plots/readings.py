@@ -55,10 +55,14 @@ def face_notes(sample: Sample, rows: Bools, selection: str) -> tuple[str, ...]:
 
 
 def uncertainty_note(sample: Sample) -> str:
-    """Return what the uncertainties of a part of the detector hold and what not."""
-    which = " (this dead pattern)" if sample.origin.mode == "mc" else ""
+    """Return what the uncertainties of a part of the detector hold and what not.
+
+    If every event hides other sensors, these are drawn anew with the events.
+    """
+    if 2 * len(sample) < sample.n_sensors() * sample.n_events:
+        return "± is from resampled events, which hide different sensors."
     return (
-        f"± is from resampled events, for these sensors{which}: "
+        "± is from resampled events, for these sensors (this dead pattern): "
         "how much other sensors of a face differ is not in it."
     )
 
