@@ -1,6 +1,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,6 +170,11 @@ def test_faces_that_remain_are_those_of_the_predictions(counts):
     assert page.notes[0].endswith("sensors that all methods predict.")
 
 
+def panels(page) -> list[Any]:
+    """Return the panels of the first row, of whatever kind."""
+    return list(page.rows[0])
+
+
 def fixed_pattern(sample, n_sensors):
     """Return the sample as if the same few sensors had been hidden in all events."""
     return dataclasses.replace(sample, sensor_id=sample.sensor_id % n_sensors)
@@ -182,7 +188,7 @@ def test_faces_have_their_readings_and_sensors(counts):
     expected = f"{n_us} readings / {sample.n_sensors(on_us)} sensors"
     signal, histograms = face_signal_pages(sample, 100)[0], face_pages(sample, MODEL, 100)[0]
     for page in (signal, histograms):
-        assert page.rows[0][1].title == f"us: {expected}"
+        assert panels(page)[1].title == f"us: {expected}"
         assert "Readings / sensors with n ≥ 100 photons: inner " in page.notes[0]
         assert f", us {n_us} / {sample.n_sensors(on_us)}, ds " in page.notes[0]
         assert page.notes[1] == (
@@ -191,9 +197,9 @@ def test_faces_have_their_readings_and_sensors(counts):
         )
     drawn_anew = face_pages(counts, MODEL, 100)[0].notes[1]
     assert drawn_anew == "± is from resampled events, which hide different sensors."
-    drawn = signal.rows[0][1].numbers()["inpainter"]
+    drawn = panels(signal)[1].numbers()["inpainter"]
     assert sum(drawn["n"]) == n_us
-    bars = summary_pages(sample, 100)[0].rows[0][1]
+    bars = panels(summary_pages(sample, 100)[0])[1]
     assert bars.numbers()["n_sensors"]["us"] == sample.n_sensors(on_us)
     figure = draw_page(summary_pages(sample, 100)[0], CAPTION, "1/1")
     axes = figure.axes[1]
@@ -204,9 +210,9 @@ def test_faces_have_their_readings_and_sensors(counts):
 def test_nothing_is_called_a_sensor_that_is_a_reading(counts):
     one = fixed_pattern(counts, 1)
     pages = [residual_pages(one, None, MODEL, 100)[0], scatter_pages(one)[0]]
-    histogram, scatter = (page.rows[0][0] for page in pages)
+    histogram, scatter = (panels(page)[0] for page in pages)
     assert (histogram.counted, scatter.counted) == ("readings", "readings")
-    assert "readings / 1 sensor\n" in summary_pages(one, 100)[0].rows[0][0].title
+    assert "readings / 1 sensor\n" in panels(summary_pages(one, 100)[0])[0].title
 
 
 def test_the_foot_names_the_pattern_and_the_events():
