@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_positive,
         default=100.0,
         metavar="N",
-        help="relative errors are of sensors with at least so many photons (default: 100)",
+        help="relative errors are of readings with at least so many photons (default: 100)",
     )
 
 

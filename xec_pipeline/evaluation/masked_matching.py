@@ -69,7 +69,7 @@ def common_sample(
     counts = {label: int(has_truth(table.rows).sum()) for label, table in tables.items()}
     first = next(iter(samples.values()))
     parts = ", ".join(f"{label}: {len(first)} of {count}" for label, count in counts.items())
-    remark = f"{len(first)} masked sensors are in all files ({parts})."
+    remark = f"{len(first)} readings of masked sensors are in all files ({parts})."
     _log.info("%s", remark)
     return dataclasses.replace(
         first,
@@ -156,9 +156,15 @@ def _common_origin(tables: Mapping[str, MaskedTable], common: Sample, remark: st
         is_toy=any(table.metadata.toy for table in tables.values()),
         sample=", ".join(samples),
         data_version=next(iter(tables.values())).metadata.data_version,
-        dead_pattern=next(iter(patterns))[1] if len(patterns) == 1 else "",
+        dead_pattern="; ".join(_patterns(tables)),
         n_events=common.n_events,
         masked_per_event=len(common) / common.n_events,
         energy_mev=energies.pop() if len(energies) == 1 else None,
         remarks=tuple(remarks),
     )
+
+
+def _patterns(tables: Mapping[str, MaskedTable]) -> list[str]:
+    """Return the dead patterns of the files; none if no file has one."""
+    found = {table.metadata.dead_pattern for table in tables.values()}
+    return sorted(pattern or "none" for pattern in found) if any(found) else []

@@ -3,7 +3,8 @@
 All errors are predicted - reference. The reference is the measured value (`truth`) or, where a
 simulation knows it, the mean of the count (`mean`, in names `_vs_mean`). `68pct` and `95pct` are
 quantiles of |error|, at 68.27 % and 95 %; `std` divides by n. Uncertainties are those of
-`event_bootstrap`. Counts are in photons and times in ns, or both normalized.
+`event_bootstrap`. Counts are in photons and times in ns, or both normalized. `n` is a number of
+readings (one sensor in one event), `n_sensors` of different sensors.
 """
 
 import itertools
@@ -68,18 +69,25 @@ def global_metrics(
 
 
 def face_metrics(counts: Sample, times: Sample | None, method: str) -> list[Record]:
-    """Return one record per face; `<metric>_error` is the uncertainty of `<metric>`."""
+    """Return one record per face; `<metric>_error` is the uncertainty of `<metric>`.
+
+    If all events hide the same sensors, it is for these: how much other sensors of a face differ is
+    not in it, but in `<metric>_error_of_sensors`, from resampled sensors; NaN for fewer than five.
+    """
     records = []
     for name, face in face_scopes().items():
         if face is None:
             continue
-        record: Record = {"face": name, "n": int(counts.on_face(face).sum())}
-        record |= _wide(_errors(counts, method, counts.on_face(face))) | {"unit": counts.unit}
+        on_face = counts.on_face(face)
+        record: Record = {"face": name, "n": int(on_face.sum())}
+        record |= {"n_sensors": counts.n_sensors(on_face)}
+        record |= _wide(_errors(counts, method, on_face)) | {"unit": counts.unit}
+        record |= _of_sensors(counts, method, on_face)
         if times is not None:
             rows = times.on_face(face)
             n_valid = int((rows & np.isfinite(times.predicted(method))).sum())
             record |= {"n_valid_time": n_valid} | _wide(_errors(times, method, rows))
-            record["time_unit"] = times.unit
+            record |= {"time_unit": times.unit} | _of_sensors(times, method, rows)
         records.append(record)
     return records
 
@@ -162,10 +170,22 @@ def enough(estimate: Estimate) -> Estimate:
 
 def _errors(sample: Sample, method: str, rows: Bools) -> dict[str, Resampled]:
     """Return the estimates against all references, with the names of the tables."""
+    return _resampled(sample, method, rows, sample.bootstrap)
+
+
+def _of_sensors(sample: Sample, method: str, rows: Bools) -> Record:
+    """Return the uncertainties of the same estimates if sensors are drawn in place of events."""
+    found = _resampled(sample, method, rows, sample.sensor_bootstrap)
+    return {f"{name}_error_of_sensors": one.estimate().error for name, one in found.items()}
+
+
+def _resampled(
+    sample: Sample, method: str, rows: Bools, bootstrap: EventBootstrap
+) -> dict[str, Resampled]:
     found = {}
     for reference in sample.references:
-        suffix = _suffix(reference)
-        for name, one in sample.summary(sample.error(method, reference), rows).items():
+        error, suffix = sample.error(method, reference), _suffix(reference)
+        for name, one in bootstrap.summary(error[rows], rows).items():
             found[f"{sample.quantity}_{name}{suffix}"] = one
     return found
 

@@ -253,7 +253,9 @@ def _caption(sample: Sample) -> SensorCaption:
         n_events=sample.n_events,
         n_left_out=sample.n_left_out,
         meta=meta,
-        n_sensors=len(sample),
+        n_readings=len(sample),
+        n_sensors=sample.n_sensors(),
         mode=origin.mode,
+        dead_pattern=origin.dead_pattern,
         files=tuple(path.name for path in origin.paths),
     )

@@ -1,4 +1,7 @@
-"""Masked sensors with a known truth, and what one or more methods predicted for them."""
+"""Masked sensors with a known truth, and what one or more methods predicted for them.
+
+A row is a reading: one sensor in one event. A sensor that is hidden in all events has many.
+"""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -62,7 +65,7 @@ class Origin:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Sensors whose truth is known; arrays of shape (n_rows,).
+    """Readings whose truth is known; arrays of shape (n_rows,).
 
     Attributes
     ----------
@@ -72,6 +75,8 @@ class Sample:
         Of all values: photons, ns, or normalized.
     event
         Number that rows of one event have in common.
+    sensor_id
+        Sensor number.
     face_id
         Face code.
     references
@@ -87,6 +92,7 @@ class Sample:
     quantity: str
     unit: str
     event: Integers
+    sensor_id: Integers
     face_id: NDArray[np.int8]
     references: Mapping[str, Values]
     predictions: Mapping[str, Values]
@@ -103,6 +109,11 @@ class Sample:
         """Number of events."""
         return len(np.unique(self.event))
 
+    def n_sensors(self, rows: Bools | None = None) -> int:
+        """Return how many different sensors some rows are of; all rows for None."""
+        sensors = self.sensor_id if rows is None else self.sensor_id[rows]
+        return len(np.unique(sensors))
+
     @property
     def in_photons(self) -> bool:
         """Values are counts, so that errors may be taken relative to them."""
@@ -112,6 +123,11 @@ class Sample:
     def bootstrap(self) -> EventBootstrap:
         """Resamples of the events, a function of the events and the truth."""
         return EventBootstrap(self.event, content_seed(self.event, self.references[TRUTH]))
+
+    @cached_property
+    def sensor_bootstrap(self) -> EventBootstrap:
+        """Resamples of the sensors in place of the events."""
+        return EventBootstrap(self.sensor_id, content_seed(self.sensor_id, self.references[TRUTH]))
 
     def on_face(self, face: Face | None) -> Bools:
         """Return which rows are on a face; all for None."""
@@ -174,6 +190,7 @@ def count_sample(table: MaskedTable, space: Space, floor: Floor | None = None) -
         quantity="npho",
         unit=space,
         event=event_number(rows)[kept],
+        sensor_id=rows.sensor_id[kept],
         face_id=rows.face_id[kept],
         references={name: values[kept] for name, values in _references(table, space).items()},
         predictions={name: values[kept] for name, values in predictions.items()},
@@ -195,6 +212,7 @@ def time_sample(table: MaskedTable, space: Space) -> Sample | None:
         quantity="time",
         unit="ns" if space == "photons" else "normalized",
         event=event_number(rows)[kept],
+        sensor_id=rows.sensor_id[kept],
         face_id=rows.face_id[kept],
         references={TRUTH: true[kept]},
         predictions={MODEL: pred[kept]},

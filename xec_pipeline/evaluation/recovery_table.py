@@ -32,11 +32,11 @@ _RMS: Final = "RMS"
 _BIAS: Final = "bias"
 _HOW_TO_READ: Final = (
     "Error: (predicted - reference) / reference. RMS: the root of its mean square, which includes "
-    "the method's own bias; bias: its mean. N: sensors in the bin; bins are in the reference and "
-    f"hold their lower edge. ± is one standard deviation from {N_RESAMPLES} resamples of the "
-    f"events. {NOT_KNOWN}: fewer than {MIN_PER_BIN} sensors. Bins in a noisy count favour sensors "
-    "that fluctuated up, so even the true mean seems some percent too low there; against the mean "
-    "there is no such bias."
+    "the method's own bias; bias: its mean. N: readings (one sensor in one event) in the bin; bins "
+    f"are in the reference and hold their lower edge. ± is one standard deviation from "
+    f"{N_RESAMPLES} resamples of the events. {NOT_KNOWN}: fewer than {MIN_PER_BIN} readings. Bins "
+    "in a noisy count favour readings that fluctuated up, so even the true mean seems some percent "
+    "too low there; against the mean there is no such bias."
 )
 _FLOOR_NOTE: Final = (
     f"count: as measured, with its noise; mean: without it. '{TRUE_MEAN}' predicts the mean "

@@ -131,11 +131,34 @@ def test_per_face(toy):
     records = {record["face"]: record for record in face_metrics(counts, times, MODEL)}
     assert list(records) == ["inner", "us", "ds", "outer", "top", "bot"]
     assert sum(record["n"] for record in records.values()) == len(counts)
+    sensors = toy.rows.sensor_id[toy.rows.mask_type == 0]
+    n_sensors = sum(record["n_sensors"] for record in records.values())
+    assert n_sensors == counts.n_sensors() == len(np.unique(sensors)) < len(counts)
     for face, record in enumerate(records.values()):
         rows = counts.face_id == face
         assert record["npho_bias"] == pytest.approx(counts.error(MODEL)[rows].mean())
         assert record["n_valid_time"] < record["n"]
         assert record["npho_bias_error"] > 0
+
+
+def test_sensors_that_differ_widen_the_uncertainty_of_the_face(toy):
+    counts = count_sample(toy, "photons")
+    # Of a face with as many sensors as the table has rows per event, each with a shift of its own.
+    sensor = np.arange(len(counts)) % 50
+    shift = np.random.default_rng(3).standard_normal(50)
+    noise = 0.1 * np.random.default_rng(4).standard_normal(len(counts))
+    truth = counts.references[TRUTH]
+    few = np.where(counts.face_id == 4, sensor % 3, sensor)
+    sample = dataclasses.replace(
+        counts, sensor_id=few, predictions={MODEL: truth + shift[few] + noise}
+    )
+    records = {record["face"]: record for record in face_metrics(sample, None, MODEL)}
+    inner, top = records["inner"], records["top"]
+    expected = shift.std() / np.sqrt(49)
+    assert inner["npho_bias_error_of_sensors"] == pytest.approx(expected, rel=0.25)
+    assert inner["npho_bias_error"] < expected / 5
+    assert top["n_sensors"] == 3
+    assert math.isnan(top["npho_bias_error_of_sensors"])
 
 
 def test_only_predicted_times_are_counted_as_valid(toy):
@@ -355,14 +378,26 @@ def test_files_are_compared_on_common_sensors(as_table):
     assert list(sample.predictions) == ["wide", "narrow", "avg", "sa", "localfit", "knn"]
     np.testing.assert_allclose(sample.relative_error("narrow", MEAN), 0.02, rtol=1e-3)
     assert sample.origin.remarks == (
-        "900 masked sensors are in all files (wide: 900 of 1200, narrow: 900 of 900).",
+        "900 readings of masked sensors are in all files (wide: 900 of 1200, narrow: 900 of 900).",
     )
     text = build_recovery_table(sample, EDGES, ["wide", "narrow"]).text()
     assert "wide / narrow" in text
     assert "narrow / wide" not in text
-    assert "900 masked sensors are in all files" in text
+    assert "900 readings of masked sensors are in all files" in text
     assert "(30 sensors per event), 30 events of data/toy/val" in text
     assert sample.origin.dead_pattern == "dead.txt"
+
+
+def test_compared_files_say_which_patterns_they_hid(as_table):
+    rows = masked_rows(20, 40, baselines=())
+    alike = {name: as_table(rows, name) for name in ("a", "b")}
+    assert common_sample(alike, "photons").origin.dead_pattern == "dead.txt"
+    differ = alike | {"c": as_table(rows, "c", dead_pattern="")}
+    origin = common_sample(differ, "photons").origin
+    assert origin.dead_pattern == "dead.txt; none"
+    assert any("hid different sets of sensors" in remark for remark in origin.remarks)
+    neither = {name: as_table(rows, name, dead_pattern="") for name in ("d", "e")}
+    assert common_sample(neither, "photons").origin.dead_pattern == ""
 
 
 def test_different_normalizations_compare_in_photons_only(as_table):

@@ -50,7 +50,7 @@ class RankingPanel:
         ax.set_xlabel(self.x_label)
         ranked = self._ranked()
         if not ranked:
-            draw_note(ax, "no method with enough sensors")
+            draw_note(ax, "no method with enough readings")
             return
         highest = max(one.entries[self.group].value for one in ranked)
         for i, one in enumerate(ranked):
@@ -81,7 +81,13 @@ class GroupedBarPanel:
     title: str
     y_label: str
     bars: tuple[Bars, ...]
-    groups: tuple[str, ...]
+    n_sensors: Mapping[str, int]
+    """Groups, with the number of different sensors in each."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups."""
+        return tuple(self.n_sensors)
 
     def draw(self, ax: Axes) -> None:
         """Draw the groups."""
@@ -98,7 +104,7 @@ class GroupedBarPanel:
                     highest = max(highest, entry.value + np.nan_to_num(entry.error))
             # An empty bar for the legend, whether or not a group has one.
             ax.bar([0], [0], color=one.colour, hatch=one.hatch, alpha=0.75, label=one.label)
-        ax.set_xlabel("face, with the number of sensors")
+        ax.set_xlabel("face / readings / sensors", labelpad=1, fontsize=7.5)
         ax.set_xticks(range(len(self.groups)), self._group_labels(), fontsize=6.5)
         ax.grid(visible=False, axis="x")
         head = 0.06 + _PER_LEGEND_LINE * ((len(self.bars) + 1) // 2)
@@ -107,14 +113,16 @@ class GroupedBarPanel:
 
     def numbers(self) -> dict[str, Any]:
         """Return the estimates by method and group."""
-        drawn: dict[str, Any] = {"y": self.y_label}
+        drawn: dict[str, Any] = {"y": self.y_label, "n_sensors": dict(self.n_sensors)}
         for one in self.bars:
             drawn[one.label] = {group: one.entries[group].numbers() for group in self.groups}
         return drawn
 
     def _group_labels(self) -> list[str]:
-        counts = [max(one.entries[group].n for one in self.bars) for group in self.groups]
-        return [f"{group}\n{count}" for group, count in zip(self.groups, counts, strict=True)]
+        return [
+            f"{group}\n{max(one.entries[group].n for one in self.bars)}\n{n_sensors}"
+            for group, n_sensors in self.n_sensors.items()
+        ]
 
 
 def _bar(

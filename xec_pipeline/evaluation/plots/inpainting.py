@@ -18,7 +18,14 @@ from xec_pipeline.evaluation.plots.methods import looks
 from xec_pipeline.evaluation.plots.overlay_panel import Distribution, OverlayPanel
 from xec_pipeline.evaluation.plots.pages import Page
 from xec_pipeline.evaluation.plots.panels import NotePanel, Panel, ScatterPanel
-from xec_pipeline.evaluation.plots.style import GREY, Caption
+from xec_pipeline.evaluation.plots.readings import (
+    compared_text,
+    counted,
+    face_notes,
+    missing_text,
+    uncertainty_note,
+)
+from xec_pipeline.evaluation.plots.style import GREY, SEPARATOR, Caption
 from xec_pipeline.evaluation.resolution import Values
 
 _COUNT_TEXTS: Final = {TRUTH: "measured count", MEAN: "true mean"}
@@ -31,32 +38,42 @@ _LINES: Final = {"bias": "mean", "rmse": "RMS", "68pct": "68 % of |res| within"}
 class SensorCaption(Caption):
     """The foot of a page about masked sensors."""
 
+    n_readings: int
+    """Rows with a truth: one masked sensor in one event each."""
     n_sensors: int
-    """Masked sensors with a truth."""
+    """Different sensors among them."""
     mode: str
+    dead_pattern: str = ""
+    """Source of the dead sensors; empty if none was given."""
     files: tuple[str, ...] = ()
     """Names of the files of predictions."""
 
     def text(self) -> str:
-        """Return the line: run, counts, masks, checkpoint, uncertainties."""
+        """Return the text: run, counts, masks, dead pattern, sample, checkpoint, uncertainties."""
         parts = [f"run {self.run_name}"]
-        parts.append(f"N = {self.n_sensors} sensors in {self.n_events} events")
+        parts.append(
+            f"N = {self.n_readings} readings of {self.n_sensors} sensors in {self.n_events} events"
+        )
         if self.n_left_out:
             parts.append(f"{self.n_left_out} left out")
         parts.append(f"masks {self.mode}")
+        parts.append(f"dead pattern: {self.dead_pattern or 'none'}")
+        parts.append(f"sample {self.meta.sample or 'not stated'}")
         if self.meta.epoch is not None:
             parts.append(f"epoch {self.meta.epoch}")
         if self.meta.model_digest:
             parts.append(f"weights {self.meta.model_digest[:8]}")
-        parts.append(f"± from {N_RESAMPLES} bootstraps")
-        return "   ·   ".join(parts)
+        parts.append(f"± from {N_RESAMPLES} bootstraps of the events")
+        return SEPARATOR.join(parts)
 
     def numbers(self) -> dict[str, Any]:
         """Return what the JSON beside the figure says of the origin of its numbers."""
         return super().numbers() | {
             "files": list(self.files),
+            "n_readings": self.n_readings,
             "n_sensors": self.n_sensors,
             "masks": self.mode,
+            "dead_pattern": self.dead_pattern,
         }
 
 
@@ -73,6 +90,8 @@ class Choice:
     of: Callable[[str], Values]
     """From a method to its errors, shape (n_rows,)."""
     rows: Bools
+    selection: str = ""
+    """The cut that chose the rows, in symbols; empty if there is none."""
 
 
 def choices(sample: Sample, min_photons: float) -> list[Choice]:
@@ -98,7 +117,7 @@ def reference_symbol(sample: Sample, reference: str) -> str:
 def residual_pages(
     counts: Sample, times: Sample | None, method: str, min_photons: float
 ) -> list[Page]:
-    """Return the residuals of one method, of all sensors, then those of all methods."""
+    """Return the residuals of one method, of all readings, then those of all methods."""
     drawn: list[Panel] = [_histogram(counts, method, one) for one in choices(counts, min_photons)]
     if times is not None:
         drawn += [_histogram(times, method, one) for one in choices(times, min_photons)]
@@ -121,7 +140,8 @@ def face_pages(sample: Sample, method: str, min_photons: float) -> list[Page]:
             for face, name in FACE_NAMES.items()
         ]
         title = f"{one.title}, per face: {looks([method])[method].label}"
-        pages.append(Page(title=title, rows=_in_rows(panels, 3)))
+        notes = face_notes(sample, one.rows & np.isfinite(one.of(method)), one.selection)
+        pages.append(Page(title=title, rows=_in_rows(panels, 3), notes=notes))
     return pages
 
 
@@ -138,7 +158,8 @@ def scatter_pages(sample: Sample) -> list[Page]:
 def summary_pages(sample: Sample, min_photons: float) -> list[Page]:
     """Return the methods beside one another as bars: ranked over all, and per face.
 
-    Each panel, and each face of it, has the sensors that all methods predict.
+    Each panel, and each face of it, has the readings that all methods predict. What that leaves,
+    and the cut, stand at the foot.
     """
     pages = []
     for reference in sample.references:
@@ -150,8 +171,20 @@ def summary_pages(sample: Sample, min_photons: float) -> list[Page]:
         )
         rows = [_bar_row(sample, one, metric, text) for metric, text in _BAR_METRICS.items()]
         title = f"Methods against the {name} {reference_symbol(sample, reference)} (prediction p)"
-        pages.append(Page(title=title, rows=tuple(rows)))
+        pages.append(Page(title=title, rows=tuple(rows), notes=_summary_notes(sample, one)))
     return pages
+
+
+def _summary_notes(sample: Sample, one: Choice) -> tuple[str, ...]:
+    """Return which readings the bars have, why other faces are left out, and what ± holds."""
+    chosen = f" with {one.selection}" if one.selection else ""
+    asked = f"Readings{chosen}: {one.rows.sum()} of {len(sample)}."
+    compared = sample.compared(one.rows)
+    which = compared_text(sample, one.rows, compared).replace("\n", " ")
+    missing = missing_text(sample, one.rows, compared)
+    ranked = f"On the left: {which}" + (f", because {missing}." if missing else ".")
+    per_face = "On the right: on each face, those that all methods predict which predict any there."
+    return f"{asked} {ranked}", per_face, uncertainty_note(sample)
 
 
 _BAR_METRICS: Final = {"rmse": "RMS", "mae": "mean of |error|"}
@@ -168,6 +201,7 @@ def _relative(sample: Sample, reference: str, min_photons: float) -> Choice:
         unit="%",
         of=lambda method: _PERCENT * sample.relative_error(method, reference),
         rows=known >= min_photons,
+        selection=f"{symbol} ≥ {min_photons:g} photons",
     )
 
 
@@ -192,12 +226,12 @@ def _histogram(
     chosen = chosen & np.isfinite(error)
     key = "_".join(part for part in (sample.quantity, one.key, name) if part)
     if not chosen.any():
-        return NotePanel(key=key, text="no sensor", title=name or one.title)
+        return NotePanel(key=key, text="no reading", title=name or one.title)
     found = sample.summary(error, chosen)
     low, high = residual_range(error[chosen], half_widths=8)
     return HistogramPanel(
         key=key,
-        title=name or one.title,
+        title=f"{name}: {counted(sample, chosen)}" if name else one.title,
         x_label=one.label,
         values=error[chosen],
         low=low,
@@ -206,7 +240,7 @@ def _histogram(
         lines=tuple((text, found[metric].estimate()) for metric, text in _LINES.items()),
         marks=((0.0, GREY),),
         log_y=True,
-        counted="sensors",
+        counted="readings",
     )
 
 
@@ -227,7 +261,7 @@ def _overlay(sample: Sample, one: Choice) -> Panel:
         title=one.title,
         x_label=one.label,
         unit=one.unit,
-        sensors=_compared_text(one.rows, compared),
+        readings=compared_text(sample, one.rows, compared),
         distributions=tuple(distributions),
         low=low,
         high=high,
@@ -240,7 +274,7 @@ def _scatter(sample: Sample, method: str, reference: str) -> Panel:
     key = f"scatter_{sample.quantity}_{reference}_{method}"
     label = looks(list(sample.predictions))[method].label
     if not chosen.any():
-        return NotePanel(key=key, text="no sensor", title=label)
+        return NotePanel(key=key, text="no reading", title=label)
     panel = LogScatterPanel if sample.in_photons else ScatterPanel
     return panel(
         key=key,
@@ -249,7 +283,7 @@ def _scatter(sample: Sample, method: str, reference: str) -> Panel:
         y_label=f"predicted [{sample.unit}]",
         true=true[chosen],
         predicted=predicted[chosen],
-        counted="sensors",
+        counted="readings",
     )
 
 
@@ -274,28 +308,23 @@ def _bar_row(sample: Sample, one: Choice, metric: str, text: str) -> tuple[Panel
             )
         )
     label = f"{text} of {one.short}"
+    selected = f", {one.selection}" if one.selection else ""
     return (
         RankingPanel(
             key=f"{metric}_{one.key}",
-            title=f"{text}, {_compared_text(one.rows, compared['global'])}",
-            x_label=label,
+            title=f"{text}, {compared_text(sample, one.rows, compared['global'])}",
+            x_label=f"{label}{selected}",
             bars=tuple(bars),
             group="global",
         ),
         GroupedBarPanel(
             key=f"{metric}_{one.key}_per_face",
-            title=f"{text} per face",
+            title=f"{text} per face{selected}",
             y_label=label,
             bars=tuple(bars),
-            groups=tuple(scope for scope, face in scopes.items() if face is not None),
+            n_sensors={name: sample.n_sensors(compared[name]) for name in FACE_NAMES.values()},
         ),
     )
-
-
-def _compared_text(rows: Bools, compared: Bools) -> str:
-    """Return how many sensors methods are compared on, and which."""
-    which = "of all faces" if compared.sum() == rows.sum() else "that all methods predict"
-    return f"N = {compared.sum()} sensors {which}"
 
 
 def _in_rows(panels: Sequence[Panel], n_columns: int) -> tuple[tuple[Panel, ...], ...]:

@@ -11,6 +11,7 @@ from xec_pipeline.evaluation.plots.inpainting import reference_symbol, reference
 from xec_pipeline.evaluation.plots.methods import looks
 from xec_pipeline.evaluation.plots.pages import Page
 from xec_pipeline.evaluation.plots.profile_panel import Series
+from xec_pipeline.evaluation.plots.readings import counted, face_notes, uncertainty_note
 from xec_pipeline.evaluation.plots.signal_panel import FloorLine, SignalPanel
 from xec_pipeline.evaluation.profiles import Profile
 from xec_pipeline.evaluation.resolution import Values
@@ -39,7 +40,7 @@ def signal_pages(sample: Sample, min_photons: float) -> list[Page]:
                 for part, mask in parts.items()
             )
             title = _title(sample, reference, by_prediction=by_prediction)
-            pages.append(Page(title=title, rows=rows))
+            pages.append(Page(title=title, rows=rows, notes=(uncertainty_note(sample),)))
     return pages
 
 
@@ -55,8 +56,17 @@ def face_signal_pages(sample: Sample, min_photons: float) -> list[Page]:
             panels = [row[i] for row in rows]
             panels = [panels[0], *(replace(panel, with_legend=False) for panel in panels[1:])]
             title = f"{_title(sample, reference)}: {text} per face"
-            pages.append(Page(title=title, rows=(tuple(panels[:3]), tuple(panels[3:]))))
+            drawn = (tuple(panels[:3]), tuple(panels[3:]))
+            notes = _face_notes(sample, reference, min_photons)
+            pages.append(Page(title=title, rows=drawn, notes=notes))
     return pages
+
+
+def _face_notes(sample: Sample, reference: str, min_photons: float) -> tuple[str, ...]:
+    if not sample.in_photons:
+        return face_notes(sample, sample.on_face(None), "")
+    selection = f"{reference_symbol(sample, reference)} ≥ {min_photons:g} photons"
+    return face_notes(sample, sample.references[reference] >= min_photons, selection)
 
 
 def _title(sample: Sample, reference: str, *, by_prediction: bool = False) -> str:
@@ -75,7 +85,7 @@ def _row(
     *,
     by_prediction: bool = False,
 ) -> tuple[SignalPanel, ...]:
-    """Return the panels of one part of the detector, by metric."""
+    """Return the panels of one part of the detector, by metric, over the first method's counts."""
     edges = _edges(sample, reference, min_photons, rows)
     profiles = {}
     for method in sample.predictions:
@@ -84,7 +94,11 @@ def _row(
     floors = [] if by_prediction else _floors(sample, reference, edges, rows)
     symbol = reference_symbol(sample, reference)
     where = (reference, part, "p" if by_prediction else symbol)
-    return tuple(_panel(sample, profiles, metric, where, floors) for metric in _METRICS)
+    first = next(iter(sample.predictions))
+    x = sample.predicted(first) if by_prediction else sample.references[reference]
+    title = f"{part}: {counted(sample, rows & (x >= edges[0]) & (x <= edges[-1]))}"
+    panels = (_panel(sample, profiles, metric, where, floors) for metric in _METRICS)
+    return tuple(replace(panel, title=title) for panel in panels)
 
 
 def _panel(

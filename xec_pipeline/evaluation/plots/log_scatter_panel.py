@@ -19,7 +19,7 @@ class LogScatterPanel(ScatterPanel):
     """Predicted against true counts as a two-dimensional histogram with the line y = x."""
 
     lowest: float = 10.0
-    """Where both axes begin [photons]; dimmer sensors are counted only."""
+    """Where both axes begin [photons]; dimmer readings are counted only."""
 
     def draw(self, ax: Axes) -> None:
         """Draw the histogram with a colour bar."""
@@ -27,7 +27,7 @@ class LogScatterPanel(ScatterPanel):
         contents, edges = self._histogram()
         if not contents.any():
             ax.set_axis_off()
-            draw_note(ax, f"no sensor above {self.lowest:g} photons")
+            draw_note(ax, f"no reading above {self.lowest:g} photons")
             return
         ax.set(xlabel=self.x_label, ylabel=self.y_label, xscale="log", yscale="log")
         ax.grid(visible=False)

@@ -28,14 +28,14 @@ class Distribution:
 
 @dataclass(frozen=True, kw_only=True)
 class OverlayPanel:
-    """Shares of the sensors per bin of an error, by method."""
+    """Shares of the readings per bin of an error, by method."""
 
     key: str
     title: str
     x_label: str
     unit: str
-    sensors: str
-    """Which sensors the methods have in common, and how many."""
+    readings: str
+    """Which readings the methods have in common, and how many."""
     distributions: tuple[Distribution, ...]
     low: float
     high: float
@@ -44,9 +44,9 @@ class OverlayPanel:
         """Draw steps and the widths."""
         ax.set_title(self.title)
         ax.set_xlabel(self.x_label)
-        ax.set_ylabel("share of the sensors per bin")
+        ax.set_ylabel("share of the readings per bin")
         if not any(len(one.values) for one in self.distributions):
-            draw_note(ax, "no sensor")
+            draw_note(ax, "no reading")
             return
         highest = 0.0
         for one in self.distributions:
@@ -54,16 +54,17 @@ class OverlayPanel:
             highest = max(highest, float(shares.max()))
             label = f"{one.label}: {estimate_text(one.width, self.unit)}"
             ax.stairs(shares, edges, color=one.colour, label=label)
-        head = min(0.1 + _PER_LEGEND_LINE * (len(self.distributions) + 2), 0.6)
+        title = f"{self.distributions[0].width.estimator},\n{self.readings}"
+        n_lines = len(self.distributions) + len(title.splitlines())
+        head = min(0.1 + _PER_LEGEND_LINE * n_lines, 0.6)
         ax.axvline(0, ymax=1 - head, color=GREY, linestyle="--", linewidth=0.9)
         ax.set_xlim(self.low, self.high)
         ax.set_ylim(0, max(highest, 1e-9) / (1 - head))
-        title = f"{self.distributions[0].width.estimator},\n{self.sensors}"
         ax.legend(loc="upper right", fontsize=6.5, title=title, title_fontsize=6.5)
 
     def numbers(self) -> dict[str, Any]:
         """Return shares, edges and widths."""
-        drawn: dict[str, Any] = {"x": self.x_label, "sensors": self.sensors}
+        drawn: dict[str, Any] = {"x": self.x_label, "readings": self.readings}
         for one in self.distributions:
             shares, edges = self._shares(one.values)
             drawn[one.label] = {

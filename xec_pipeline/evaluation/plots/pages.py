@@ -1,4 +1,4 @@
-"""A page: panels in rows and columns, a title, a caption at the foot."""
+"""A page: panels in rows and columns, a title, notes and a caption at the foot."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,10 +6,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from xec_pipeline.evaluation.metadata import write_json
 from xec_pipeline.evaluation.plots.panels import NotePanel, Panel
-from xec_pipeline.evaluation.plots.style import GREY, ORANGE, Caption, house_style, save_pdf
+from xec_pipeline.evaluation.plots.style import (
+    GREY,
+    ORANGE,
+    RC,
+    SEPARATOR,
+    Caption,
+    house_style,
+    save_pdf,
+)
 
 # All in inches. Fixed, because a layout engine places axes differently in the last digits from
 # one run to the next, and the PDF would not be the same file.
@@ -18,6 +28,14 @@ _CELL_HEIGHT: Final = 3.2
 _LEFT, _RIGHT, _BOTTOM, _TOP = 0.68, 0.52, 0.50, 0.30
 _HEAD: Final = 0.42
 _FOOT: Final = 0.30
+"""With one line of text; each further one is as high as `_FOOT_LINE`."""
+_FOOT_LINE: Final = 0.125
+_FOOT_MARGINS: Final = 0.55
+"""Beside the lines of the foot, of which the page number takes a part."""
+_FOOT_FONT: Final = FontProperties(family=RC["font.family"], size=7)
+_BREAKS: Final = (SEPARATOR, " ", "")
+"""Where a line may end, the best first; the last is between any two letters."""
+_POINTS_PER_INCH: Final = 72
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +48,16 @@ class Page:
     """Below the rows, over the whole width."""
     cell: tuple[float, float] = (_CELL_WIDTH, _CELL_HEIGHT)
     """Width and height of the place of a panel [inch]."""
+    notes: tuple[str, ...] = ()
+    """What a reader of this page must know, above the caption."""
 
     def numbers(self) -> dict[str, Any]:
-        """Return the numbers drawn, by panel."""
+        """Return the numbers drawn, by panel, and the notes if there are any."""
         panels = [panel for row in self.rows for panel in row if panel is not None]
         panels += [] if self.wide is None else [self.wide]
-        return {"title": self.title, "panels": {panel.key: panel.numbers() for panel in panels}}
+        notes = {"notes": list(self.notes)} if self.notes else {}
+        drawn = {panel.key: panel.numbers() for panel in panels}
+        return {"title": self.title, **notes, "panels": drawn}
 
 
 def note_page(title: str, text: str) -> Page:
@@ -58,7 +80,10 @@ def draw_page(page: Page, caption: Caption, position: str) -> Figure:
     n_columns = max(len(row) for row in page.rows)
     n_cells = max(n_columns, 2)
     n_rows = len(page.rows) + (page.wide is not None)
-    width, height = page.cell[0] * n_cells, page.cell[1] * n_rows + _HEAD + _FOOT
+    width = page.cell[0] * n_cells
+    lines = foot_lines((*page.notes, caption.text()), width)
+    foot = _FOOT + _FOOT_LINE * (len(lines) - 1)
+    height = page.cell[1] * n_rows + _HEAD + foot
     with house_style():
         figure = Figure(figsize=(width, height))
         for i, row in enumerate(page.rows):
@@ -69,7 +94,7 @@ def draw_page(page: Page, caption: Caption, position: str) -> Figure:
         if page.wide is not None:
             whole = (width, page.cell[1])
             page.wide.draw(figure.add_axes(_place(0, n_rows - 1, whole, (width, height))))
-        draw_head_and_foot(figure, page.title, caption, position)
+        draw_head_and_foot(figure, page.title, caption, position, page.notes)
     return figure
 
 
@@ -97,14 +122,44 @@ def _place(
     )
 
 
-def draw_head_and_foot(figure: Figure, title: str, caption: Caption, position: str) -> None:
-    """Write title, caption and page number, and what the events come from."""
+def foot_lines(texts: Sequence[str], width: float) -> list[str]:
+    """Return texts in lines that fit on a page of some width [inch], each from a new line on."""
+    return [line for text in texts for line in _lines(text, width - _FOOT_MARGINS, _BREAKS)]
+
+
+def _lines(text: str, width: float, breaks: tuple[str, ...]) -> list[str]:
+    if _text_width(text) <= width or not breaks:
+        return [text]
+    between, *others = breaks
+    lines: list[str] = []
+    for part in text.split(between) if between else text:
+        joined = f"{lines[-1]}{between}{part}" if lines else part
+        if lines and _text_width(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines += _lines(part, width, tuple(others))
+    return lines
+
+
+def _text_width(text: str) -> float:
+    """Return the width of a line of the foot [inch]."""
+    width, _, _ = text_to_path.get_text_width_height_descent(text, _FOOT_FONT, ismath=False)
+    return float(width) / _POINTS_PER_INCH
+
+
+def draw_head_and_foot(
+    figure: Figure, title: str, caption: Caption, position: str, notes: Sequence[str] = ()
+) -> None:
+    """Write title, notes, caption and page number, and what the events come from."""
     height = figure.get_figheight()
     figure.text(
         0.5, 1 - 0.2 / height, title, ha="center", va="center", fontsize=12, fontweight="bold"
     )
+    lines = foot_lines((*notes, caption.text()), figure.get_figwidth())
+    for i, line in enumerate(reversed(lines)):
+        place = (0.17 + i * _FOOT_LINE) / height
+        figure.text(0.012, place, line, ha="left", va="center", fontsize=7, color=GREY)
     foot = 0.17 / height
-    figure.text(0.012, foot, caption.text(), ha="left", va="center", fontsize=7, color=GREY)
     figure.text(0.988, foot, position, ha="right", va="center", fontsize=7, color=GREY)
     if caption.detector():
         figure.text(

@@ -31,7 +31,7 @@ class FloorLine:
 
 @dataclass(frozen=True, kw_only=True)
 class SignalPanel:
-    """Profiles of methods against the signal over the number of sensors per bin."""
+    """Profiles of methods against the signal over the number of readings per bin."""
 
     key: str
     title: str
@@ -45,11 +45,11 @@ class SignalPanel:
     with_legend: bool = True
 
     def draw(self, ax: Axes) -> None:
-        """Draw markers with error bars, lines, and grey steps for the sensors per bin."""
+        """Draw markers with error bars, lines, and grey steps for the readings per bin."""
         ax.set_title(self.title)
         if not any(one.profile.is_drawn.any() for one in self.series):
             ax.set_axis_off()
-            draw_note(ax, f"no bin holds {MIN_PER_BIN} sensors")
+            draw_note(ax, f"no bin holds {MIN_PER_BIN} readings")
             return
         ax.set_xlabel(self.x_label)
         ax.set_ylabel(self.y_label)

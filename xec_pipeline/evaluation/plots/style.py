@@ -55,6 +55,10 @@ def house_style() -> contextlib.AbstractContextManager[None]:
     return mpl.rc_context(dict(RC))  # type: ignore[arg-type]  # the stub wants literal keys
 
 
+SEPARATOR: Final = "   ·   "
+"""Between the parts of a caption."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Caption:
     """What stands at the foot of every page."""
@@ -75,7 +79,7 @@ class Caption:
         if self.meta.weights:
             parts.append(f"weights {self.meta.weights}")
         parts.append(f"commit {(self.meta.git_revision or 'not stated')[:12]}")
-        return "   ·   ".join(parts)
+        return SEPARATOR.join(parts)
 
     def numbers(self) -> dict[str, Any]:
         """Return what the JSON beside the figure says of the origin of its numbers."""
