@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,10 @@ def test_the_rule_of_selection_is_reported_by_what_it_decides(instance, tmp_path
     assert event.tags != default.tags
 
 
+def nothing() -> None:
+    """Do nothing while an asset is being made."""
+
+
 class Tables:
     """A CSV and its figure, as a graph with the condition under test."""
 
@@ -133,6 +138,7 @@ class Tables:
         self.cursor: Any = None
         self.csv_version = "1"
         self.figure_code = "1"
+        self.while_drawing: Callable[[], Any] = nothing
 
     def definitions(self) -> dg.Definitions:
         @dg.asset(code_version="1")
@@ -145,36 +151,52 @@ class Tables:
             automation_condition=on_changed_data_or_code(),
         )
         def figure() -> dg.MaterializeResult[None]:
-            return dg.MaterializeResult(data_version=dg.DataVersion(self.csv_version))
+            read = dg.DataVersion(self.csv_version)
+            self.while_drawing()
+            return dg.MaterializeResult(data_version=read)
 
         return dg.Definitions([csv, figure])
 
     def make(self, *names: str) -> None:
-        found = self.definitions().assets or ()
-        assets = [asset for asset in found if isinstance(asset, dg.AssetsDefinition)]
-        dg.materialize(assets, instance=self.instance, selection=list(names))
+        """Make them in one run whose record names them, as the web interface does."""
+        job = self.definitions().resolve_implicit_global_asset_job_def()
+        chosen = [dg.AssetKey(name) for name in names]
+        job.execute_in_process(instance=self.instance, asset_selection=chosen, raise_on_error=False)
 
-    def asked_for(self) -> bool:
-        """Let the sensor look, and do what it asks for."""
+    def make_csv(self, version: str) -> None:
+        self.csv_version = version
+        self.make("csv")
+
+    def make_figure(self, while_drawing: Callable[[], Any] = nothing) -> None:
+        self.while_drawing = while_drawing
+        self.make("figure")
+        self.while_drawing = nothing
+
+    def look(self) -> bool:
+        """Let the sensor look, and return whether it asks for the figure."""
         result = dg.evaluate_automation_conditions(
             self.definitions(), instance=self.instance, cursor=self.cursor
         )
         self.cursor = result.cursor
-        if result.total_requested:
-            self.make("figure")
         return bool(result.total_requested)
+
+    def asked_for(self) -> bool:
+        """Let the sensor look, and do what it asks for."""
+        asked = self.look()
+        if asked:
+            self.make("figure")
+        return asked
 
 
 def test_figures_follow_content_and_code_and_nothing_else(instance):
     tables = Tables(instance)
     assert not tables.asked_for()
-    tables.make("csv")
+    tables.make_csv("1")
     assert tables.asked_for()
     assert not tables.asked_for()
-    tables.make("csv")
+    tables.make_csv("1")
     assert not tables.asked_for(), "the same content again"
-    tables.csv_version = "2"
-    tables.make("csv")
+    tables.make_csv("2")
     assert tables.asked_for()
     assert not tables.asked_for()
     tables.figure_code = "2"
@@ -185,16 +207,88 @@ def test_figures_follow_content_and_code_and_nothing_else(instance):
     assert not tables.asked_for(), "made together"
 
 
+def draw_then_change(tables: Tables) -> None:
+    tables.make_figure()
+    tables.make_csv("2")
+
+
+def change_before_drawing(tables: Tables) -> None:
+    tables.make_csv("2")
+
+
+def change_while_drawing(tables: Tables) -> None:
+    tables.make_figure(lambda: tables.make_csv("2"))
+
+
+def look_while_drawing(tables: Tables) -> None:
+    def change() -> None:
+        tables.make_csv("2")
+        assert not tables.look(), "it is being drawn"
+
+    tables.make_figure(change)
+
+
+def change_code_while_drawing(tables: Tables) -> None:
+    def change() -> None:
+        tables.figure_code = "2"
+        assert not tables.look(), "it is being drawn"
+
+    tables.make_figure(change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        draw_then_change,
+        change_before_drawing,
+        change_while_drawing,
+        look_while_drawing,
+        change_code_while_drawing,
+    ],
+)
+def test_what_comes_after_a_request_is_drawn_too(instance, change):
+    tables = Tables(instance)
+    assert not tables.look()
+    tables.make_csv("1")
+    assert tables.look()
+    change(tables)
+    assert tables.asked_for()
+    assert not tables.asked_for()
+    assert not tables.asked_for()
+
+
+def fail() -> None:
+    raise dg.Failure("the disk is full")
+
+
+def test_a_figure_that_failed_beside_its_table_is_asked_for_once(instance):
+    tables = Tables(instance)
+    tables.make("csv", "figure")
+    assert not tables.look()
+    tables.csv_version, tables.while_drawing = "2", fail
+    tables.make("csv", "figure")
+    assert tables.asked_for()
+    assert not tables.asked_for(), "it failed again"
+
+
+def test_a_figure_that_was_missing_from_the_beginning_is_drawn(instance):
+    tables = Tables(instance)
+    tables.make_csv("1")
+    assert tables.asked_for(), "the sensor looks for the first time"
+    assert not tables.asked_for()
+
+
 RUNS = dg.StaticPartitionsDefinition(["a", "b"])
 
 
 class CheckedTables:
     """Tables of two runs with a blocking check, something optional, and what follows from them."""
 
-    def __init__(self, instance: dg.DagsterInstance) -> None:
+    def __init__(self, instance: dg.DagsterInstance, *, waits_for_optional: bool = True) -> None:
         self.instance = instance
         self.cursor: Any = None
         self.versions = {"a": "1", "b": "1"}
+        self.while_exporting: Callable[[], Any] = nothing
         self.is_complete = {"a": True, "b": True}
 
         @dg.asset(code_version="1", partitions_def=RUNS)
@@ -211,6 +305,7 @@ class CheckedTables:
         @dg.asset(code_version="1", partitions_def=RUNS)
         def model() -> None:
             """Is there for some runs only."""
+            self.while_exporting()
 
         @partition_check(
             asset=model.key, partitions_def=RUNS, blocking=True, description="It is exact."
@@ -222,7 +317,9 @@ class CheckedTables:
             deps=[csv, model],
             code_version="1",
             partitions_def=RUNS,
-            automation_condition=on_changed_data_or_code(dg.AssetSelection.assets(model.key)),
+            automation_condition=on_changed_data_or_code(
+                dg.AssetSelection.assets(model.key), waits_for_optional=waits_for_optional
+            ),
         )
         def figure() -> None:
             """Drawn from tables."""
@@ -278,3 +375,15 @@ def test_what_is_optional_holds_nothing_back(instance):
     tables.make("model", "a")
     tables.make("csv", "a")
     assert tables.asked_for() == ["a"]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_what_shows_an_optional_input_waits_until_it_is_made(instance, waits):
+    tables = CheckedTables(instance, waits_for_optional=waits)
+    tables.asked_for()
+    tables.make("csv", "a")
+    found = []
+    tables.while_exporting = lambda: found.append(tables.asked_for())
+    tables.make("model", "a")
+    assert found == [[] if waits else ["a"]]
+    assert tables.asked_for() == ["a"], "now, or once more with the optional input"

@@ -243,6 +243,33 @@ def test_publication_waits_for_a_selection_and_not_for_the_models_of_all_runs(in
     assert asked_for()
 
 
+def test_publication_does_not_wait_while_a_training_makes_its_model(instance):
+    cursor = None
+    asked = []
+
+    @dg.asset(key=keys.SELECTION)
+    def selected() -> None:
+        """Tells the model in use."""
+
+    @dg.asset(key=keys.ONNX, partitions_def=run_partitions)
+    def exported() -> None:
+        asked.append(asked_for())
+
+    def asked_for() -> bool:
+        nonlocal cursor
+        definitions = dg.Definitions(
+            [selected, exported, production_onnx], resources={"ddp": Reports()}
+        )
+        result = dg.evaluate_automation_conditions(definitions, instance, cursor=cursor)
+        cursor = result.cursor
+        return bool(result.total_requested)
+
+    assert not asked_for()
+    dg.materialize([selected], instance=instance)
+    dg.materialize([exported], instance=instance, partition_key="demo")
+    assert asked == [True]
+
+
 class Board:
     """Runs with partitions, and what looks at all of them, with the condition under test."""
 

@@ -91,7 +91,9 @@ def selection(
     code_version=code.PUBLISHED.version(),
     retry_policy=figure_retries(),
     # The models of all runs: that of the one in use was kept when it was selected.
-    automation_condition=on_changed_data_or_code(dg.AssetSelection.assets(keys.ONNX)),
+    automation_condition=on_changed_data_or_code(
+        dg.AssetSelection.assets(keys.ONNX), waits_for_optional=False
+    ),
     pool=keys.PRODUCTION_POOL,
 )
 def production_onnx(context: dg.AssetExecutionContext, ddp: TorchDDP) -> dg.MaterializeResult[None]:

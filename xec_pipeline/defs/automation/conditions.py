@@ -6,7 +6,10 @@ import dagster as dg
 
 
 def on_changed_data_or_code(
-    optional: dg.AssetSelection | None = None, *, with_all_inputs: bool = True
+    optional: dg.AssetSelection | None = None,
+    *,
+    with_all_inputs: bool = True,
+    waits_for_optional: bool = True,
 ) -> dg.AutomationCondition[dg.AssetKey]:
     """Return the condition "my inputs' content or my own code changed".
 
@@ -20,17 +23,17 @@ def on_changed_data_or_code(
     with_all_inputs
         Wait until every other input exists. What looks at all runs takes those that are there: one
         input is enough.
+    waits_for_optional
+        Wait while an optional input is being made, as its content will be shown.
     """
     condition: Any = dg.AutomationCondition  # its own annotations do not fit together
-    # An input that was made in one run with this asset has been taken into account already.
-    new_input = condition.any_deps_match(
-        condition.data_version_changed() & ~condition.executed_with_root_target()
-    ).with_label("content of an input changed")
-    trigger = condition.newly_missing() | condition.code_version_changed() | new_input
     missing = condition.any_deps_missing()
     accepted = condition.all_deps_blocking_checks_passed()
+    in_progress = condition.any_deps_in_progress()
     if optional is not None:
         missing, accepted = missing.ignore(optional), accepted.ignore(optional)
+        if not waits_for_optional:
+            in_progress = in_progress.ignore(optional)
     inputs = (
         ~missing
         if with_all_inputs
@@ -38,10 +41,36 @@ def on_changed_data_or_code(
     )
     combined: dg.AutomationCondition[dg.AssetKey] = (
         condition.in_latest_time_window()
-        & trigger.since_last_handled()
+        & (_never_made() | _changed())
         & inputs
-        & ~condition.any_deps_in_progress()
+        & ~in_progress
         & ~condition.in_progress()
         & accepted
     ).with_label("changed data or code")
     return combined
+
+
+def _never_made() -> Any:
+    """Return "I am missing"; also what was missing when the sensor looked for the first time."""
+    condition: Any = dg.AutomationCondition
+    asked = condition.newly_requested() | condition.newly_updated()
+    return condition.newly_missing().since(asked).with_label("never made")
+
+
+def _changed() -> Any:
+    """Return "my inputs or my code are not those that I was made from".
+
+    A run that ends after a change may have begun before it, and show what was there then. So the
+    end of a run settles only what that run made itself; a request settles all that came before it.
+    The price: what was made by hand after a change is made once more, with equal content.
+    """
+    condition: Any = dg.AutomationCondition
+    content = condition.any_deps_match(condition.data_version_changed())
+    # Also an input made in one run with this asset, which then failed: its success would settle it.
+    together = content.since_last_handled().with_label("content of an input changed")
+    apart = condition.any_deps_match(
+        condition.data_version_changed() & ~condition.executed_with_root_target()
+    )
+    news = (apart | condition.code_version_changed()).with_label("news from elsewhere")
+    # A request is seen one tick later, together with what came after it.
+    return together | news.since(condition.newly_requested() & ~news)
