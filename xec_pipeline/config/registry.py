@@ -1,5 +1,6 @@
 """The run registry: one YAML file per run in `runs/<kind>/`, its name is the partition key."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,8 @@ from xec_pipeline.errors import ConfigError, did_you_mean
 
 RunKind = Literal["mae", "regressor", "inpainter"]
 
+_log = logging.getLogger(__name__)
+
 
 def registry_root() -> Path:
     """Return the registry's folder: environment variable XEC_RUNS, default `runs`."""
@@ -30,20 +33,28 @@ def registry_root() -> Path:
 def run_names(kind: RunKind) -> list[str]:
     """Return the registered run names of one kind, sorted.
 
-    Raises
-    ------
-    ConfigError
-        If a file's name cannot be a run name.
+    A file whose name cannot be a run name is left out with a warning: a copy that somebody made
+    must not take all other runs with it.
     """
     # Editors leave hidden files beside the one that they hold.
     files = (registry_root() / kind).glob("[!.]*.yaml")
-    names = sorted(path.stem for path in files)
-    for name in names:
-        try:
-            check_run_name(name)
-        except ValueError as error:
-            raise ConfigError(f"{registry_root() / kind / name}.yaml: {error}") from None
-    return names
+    return sorted(path.stem for path in files if _has_run_name(path))
+
+
+def _has_run_name(path: Path) -> bool:
+    try:
+        _check_file_name(path)
+    except ConfigError as error:
+        _log.warning("%s; the file is left out", error)
+        return False
+    return True
+
+
+def _check_file_name(path: Path) -> None:
+    try:
+        check_run_name(path.stem)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def run_path(kind: RunKind, name: str) -> Path:
@@ -52,7 +63,8 @@ def run_path(kind: RunKind, name: str) -> Path:
     Raises
     ------
     ConfigError
-        If there is no such run; the message names the nearest.
+        If there is no such run; the message names the nearest. Also if the name has a file, but
+        cannot be that of a run.
     """
     path = registry_root() / kind / f"{name}.yaml"
     if not path.is_file():
@@ -61,6 +73,7 @@ def run_path(kind: RunKind, name: str) -> Path:
             f"no {kind} run '{name}' in {path.parent}{did_you_mean(name, known)}; "
             f"registered: {', '.join(known) or 'none'}"
         )
+    _check_file_name(path)
     return path
 
 

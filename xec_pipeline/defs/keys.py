@@ -45,6 +45,8 @@ PRODUCTION_POOL: Final = "production"
 """One at a time: two selections at once would both compare with the same champion."""
 VERSION_TAG: Final = "dagster/data_version"
 """Tag under which Dagster keeps the data version of a materialization or an observation."""
+CODE_TAG: Final = "dagster/code_version"
+"""Tag under which Dagster keeps the version of the code that made something."""
 
 
 def all_keys() -> list[dg.AssetKey]:

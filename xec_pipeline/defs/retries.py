@@ -1,6 +1,7 @@
 """What happens after a failed step."""
 
 import os
+from collections.abc import Mapping
 from typing import Final
 
 import dagster as dg
@@ -8,6 +9,18 @@ import dagster as dg
 from xec_pipeline.errors import ConfigError
 
 _VARIABLE: Final = "XEC_RETRIES"
+
+INTERRUPTED_BUILD: Final[Mapping[str, str]] = {
+    "dagster/max_retries": "2",
+    # What failed in a step was tried again there; wrong data stay wrong.
+    "dagster/retry_on_asset_or_op_failure": "false",
+    # After a reboot nobody tells that the process is gone, so a day [s] is the end of it.
+    "dagster/max_runtime": "86400",
+}
+"""Tags of a build of shards: it starts again if its process was killed, or the machine went down.
+
+A build that a person cancelled stays so.
+"""
 
 
 def training_retries() -> dg.RetryPolicy:

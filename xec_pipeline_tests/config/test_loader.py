@@ -195,9 +195,22 @@ def test_registry_lists_runs_and_names_the_near_one(
     assert registered_regressor("alpha").name == "alpha"
     with pytest.raises(ConfigError, match=r"no regressor run 'deeep' .*did you mean 'deep'"):
         run_path("regressor", "deeep")
-    yaml_file(folder, "preset: demo\n", "bad name.yaml")
-    with pytest.raises(ConfigError, match=r"bad name\.yaml: run name 'bad name' must start"):
-        run_names("regressor")
+
+
+def test_a_file_that_cannot_be_a_run_is_left_out(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("XEC_RUNS", str(tmp_path))
+    folder = tmp_path / "regressor"
+    folder.mkdir()
+    for name in ("alpha", "alpha-2", "Copy of alpha", "production"):
+        yaml_file(folder, "preset: demo\n", f"{name}.yaml")
+    assert run_names("regressor") == ["alpha", "alpha-2"]
+    told = caplog.text
+    assert "Copy of alpha.yaml: run name 'Copy of alpha' must start" in told
+    assert "production.yaml: 'production' is no run name" in told
+    with pytest.raises(ConfigError, match=r"Copy of alpha\.yaml: run name 'Copy of alpha' must"):
+        run_path("regressor", "Copy of alpha")
+    with pytest.raises(ConfigError, match=r"no regressor run 'Copy' .*registered: alpha, alpha-2$"):
+        run_path("regressor", "Copy")
 
 
 def test_a_regressor_names_a_registered_mae(tmp_path, monkeypatch):

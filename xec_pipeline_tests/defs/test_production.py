@@ -15,6 +15,7 @@ from xec_pipeline.defs.assets.production import (
     leaderboard,
     no_first_champions,
     production_onnx,
+    reconsidered,
     rejected_runs,
     selection,
 )
@@ -153,6 +154,16 @@ def test_selection_tells_who_was_compared_and_links_both_trainings(instance):
     assert [found["run"] for found in extras["candidates"]] == ["demo", "other"]
     assert isinstance(made.metadata["champion_training"], dg.DagsterRunMetadataValue)
     assert made.metadata["champion_training"].value == "run-1"
+
+
+def test_a_wrong_rule_is_told_and_hides_nothing(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("XEC_RUNS", str(tmp_path))
+    usual = reconsidered()
+    (tmp_path / "production.yaml").write_text("worse_sigm: 3\n")
+    assert reconsidered() == usual
+    assert "production.yaml: unknown key 'worse_sigm'" in caplog.text
+    (tmp_path / "production.yaml").write_text("reconsider_days: null\n")
+    assert reconsidered() is None
 
 
 def test_promotion_by_hand_reaches_the_worker():

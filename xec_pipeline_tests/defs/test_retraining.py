@@ -8,18 +8,27 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from xec_pipeline.config.registry import registered_regressor
 from xec_pipeline.definitions import defs
-from xec_pipeline.defs import keys
+from xec_pipeline.defs import code, keys
 from xec_pipeline.defs.assets.production import SelectionConfig
 from xec_pipeline.defs.assets.regressor import predictions_csv, weights
 from xec_pipeline.defs.automation import observation, schedules, sensors
-from xec_pipeline.defs.automation.retraining import Plan, plan, schedule_names, training_run
+from xec_pipeline.defs.automation.retraining import (
+    Plan,
+    plan,
+    schedule_names,
+    training_run,
+    was_judged,
+)
 from xec_pipeline.defs.automation.up_to_date import changes, look_at
 from xec_pipeline.defs.partitions import DATASETS
+from xec_pipeline.defs.resources.torch_ddp import TorchDDP
 from xec_pipeline.errors import ConfigError
 
+ROOT = Path(__file__).parents[2]
 SHARDS = [(keys.SHARDS, name) for name in ("data.toy.test", "data.toy.train", "data.toy.val")]
 FRESH = dict.fromkeys([*SHARDS, *((key, "demo") for key in keys.RETRAINED)], "FRESH")
 ALL = [*keys.RETRAINED, keys.SELECTION, keys.PRODUCTION_ONNX]
@@ -62,6 +71,7 @@ def instance():
 def test_plan_makes_what_is_not_up_to_date(registry, changed, assets, reason):
     found = plan(registered_regressor("demo"), {**FRESH, **changed}, {})
     assert list(found.assets) == assets
+    assert found.is_due is bool(assets)
     assert reason in found.reason
 
 
@@ -69,6 +79,39 @@ def test_force_trains_all_the_same_but_not_on_old_shards(registry):
     run = registered_regressor("demo")
     assert plan(run, FRESH, {}, force=True).assets == keys.RETRAINED
     assert plan(run, {**FRESH, SHARDS[0]: "STALE"}, {}, force=True).assets == ()
+
+
+def test_weights_that_were_not_judged_are_not_trained_again_but_judged(registry):
+    run = registered_regressor("demo")
+    found = plan(run, FRESH, {}, is_judged=False)
+    assert found == Plan(is_due=True, reason="all is fresh, but was not judged yet")
+    stale = {**FRESH, SHARDS[0]: "STALE"}
+    assert not plan(run, stale, {}, is_judged=False).is_due
+    failed = {(keys.ONNX, "demo"): ["a check failed"]}
+    assert not plan(run, FRESH, failed, is_judged=False).is_due
+
+
+def select(instance, challengers: str) -> None:
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(keys.SELECTION, metadata={"challengers": challengers})
+    )
+
+
+@pytest.mark.parametrize("key", [keys.PREDICTIONS, keys.ONNX])
+def test_a_run_is_judged_if_it_challenged_since_it_was_completed(instance, key):
+    select(instance, "demo")
+    for made in (keys.PREDICTIONS, keys.ONNX):
+        report(instance, made, "1")
+    assert not was_judged(instance, "demo"), "what it was before was judged"
+    select(instance, "demo-scratch, my-demo")
+    assert not was_judged(instance, "demo"), "others were judged"
+    select(instance, "demo-scratch, demo")
+    select(instance, "demo-scratch")
+    assert was_judged(instance, "demo"), "by a choice before the last one"
+    report(instance, key, "1", "demo-scratch")
+    assert was_judged(instance, "demo")
+    report(instance, key, "2")
+    assert not was_judged(instance, "demo")
 
 
 @pytest.mark.parametrize(
@@ -104,9 +147,48 @@ def test_tick_asks_once_for_each_time_it_is_for(registry, instance, monkeypatch)
     assert first.asset_selection == ALL
     assert first.run_config["ops"]["production__selection"]["config"] == {"challenger": "demo"}
     known[keys.WEIGHTS, "demo"] = "FRESH"
+    select(instance, "demo")
     skipped = tick(instance, monday)
     assert isinstance(skipped, dg.SkipReason)
     assert "training again would give the same weights" in str(skipped.skip_message)
+
+
+def asked_by_schedule() -> dg.RunRequest:
+    """Return what the schedule of the run `demo` asks for, as the daemon resolves it."""
+    (schedule,) = schedules.schedules().schedules or ()
+    assert isinstance(schedule, dg.ScheduleDefinition)
+    with dg.instance_for_test() as instance:
+        context = dg.build_schedule_context(
+            instance,
+            scheduled_execution_time=dt.datetime(2026, 11, 30, 3, tzinfo=dt.timezone.utc),
+            repository_def=defs().get_repository_def(),
+        )
+        (asked,) = schedule.evaluate_tick(context).run_requests or ()
+    return asked
+
+
+def test_tick_lets_a_run_challenge_that_was_trained_but_not_judged(registry, instance, monkeypatch):
+    monkeypatch.setattr(schedules, "look_at", lambda *_asked: (FRESH, []))
+    told = []
+
+    def answer(_ddp, _context, module, arguments=(), **_options) -> dg.MaterializeResult[None]:
+        told.append((module.rpartition(".")[2], list(arguments)))
+        return dg.MaterializeResult(metadata={"challengers": "demo"})
+
+    monkeypatch.setattr(TorchDDP, "run", answer)
+    asked = asked_by_schedule()
+    assert asked.asset_selection == [keys.SELECTION, keys.PRODUCTION_ONNX]
+    job = defs().resolve_job_def("retrain_regressor")
+    job.execute_in_process(
+        run_config=asked.run_config,
+        tags=asked.tags,
+        asset_selection=asked.asset_selection,
+        partition_key=asked.partition_key,
+        instance=instance,
+        raise_on_error=False,  # nothing was published, and a check tells so
+    )
+    assert told == [("select_champion", ["--challenger=demo"]), ("publish", [])]
+    assert was_judged(instance, "demo")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +232,7 @@ def test_schedules_are_named_after_runs_and_off_at_first(registry):
 
 
 def test_what_a_tick_asks_for_is_a_run_of_the_job():
-    request = training_run(Plan(assets=keys.RETRAINED), "demo", "now")
+    request = training_run(Plan(is_due=True, assets=keys.RETRAINED), "demo", "now")
     definitions = defs()
     job = definitions.resolve_job_def("retrain_regressor")
     assert set(request.asset_selection or ()) == job.asset_layer.selected_asset_keys
@@ -165,13 +247,13 @@ def observe(instance, version: str, dataset: str = "data.toy.val") -> None:
     instance.report_runless_asset_event(event)
 
 
-def build(instance, dataset: str = "data.toy.val") -> None:
-    """Make the shards of a dataset from what was observed."""
+def build(instance, dataset: str = "data.toy.val", version: str | None = None) -> None:
+    """Make the shards of a dataset from what was observed, by the present code or another."""
 
     @dg.asset(
         key=keys.SHARDS,
         deps=[keys.ROOT_FILES],
-        code_version="1",
+        code_version=version or code.SHARDS.version(),
         partitions_def=dg.StaticPartitionsDefinition(sorted(DATASETS)),
     )
     def shards() -> dg.MaterializeResult[None]:
@@ -203,6 +285,65 @@ def test_shards_follow_files_that_changed_and_nothing_else(instance):
     (back,) = sensors.shard_requests(instance)
     assert back.run_key != first.run_key, "an earlier content is built again"
     assert sensors.shards_follow.default_status == dg.DefaultSensorStatus.STOPPED
+
+
+def test_shards_follow_the_code_that_makes_them(instance):
+    observe(instance, "1")
+    (first,) = sensors.shard_requests(instance)
+    build(instance, version="older")
+    (second,) = sensors.shard_requests(instance)
+    assert second.partition_key == "data.toy.val"
+    assert second.run_key != first.run_key
+    assert code.SHARDS.version() in str(second.run_key)
+    build(instance, version="newer")
+    (back,) = sensors.shard_requests(instance)
+    assert back.run_key != second.run_key, "earlier code makes them again"
+    build(instance)
+    assert list(sensors.shard_requests(instance)) == []
+
+
+@pytest.fixture
+def as_installed():
+    """Yield an instance that starts runs again as the project's file says."""
+    settings = yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    with dg.DagsterInstance.ephemeral(settings={"run_retries": settings["run_retries"]}) as found:
+        yield found
+
+
+def tags_of_build(instance) -> dict[str, str]:
+    observe(instance, "1")
+    (asked,) = sensors.shard_requests(instance)
+    return dict(asked.tags)
+
+
+def test_a_build_whose_process_was_killed_begins_again(as_installed):
+    tags, status = tags_of_build(as_installed), dg.DagsterRunStatus.STARTED
+    run = dg.DagsterRun(job_name="build_shards", tags=tags, status=status)
+    as_installed.add_run(run)
+    as_installed.report_run_failed(run)  # as the server does that finds the process gone
+    assert begins_again(as_installed, run.run_id) == "true"
+    assert tags["dagster/max_runtime"] == str(24 * 3600), "nobody finds it after a reboot"
+
+
+def test_a_build_that_failed_does_not_begin_again(as_installed):
+    @dg.op
+    def build() -> None:
+        raise dg.Failure("wrong data", allow_retries=False)
+
+    @dg.job
+    def failing() -> None:
+        build()
+
+    tags = tags_of_build(as_installed)
+    result = failing.execute_in_process(instance=as_installed, tags=tags, raise_on_error=False)
+    assert begins_again(as_installed, result.run_id) == "false"
+
+
+def begins_again(instance, run_id: str) -> str:
+    """Return what Dagster noted for its daemon, which starts runs again."""
+    ended = instance.get_run_by_id(run_id)
+    assert ended.status == dg.DagsterRunStatus.FAILURE
+    return str(ended.tags["dagster/will_retry"])
 
 
 def test_shards_of_files_that_were_not_observed_yet_are_made_again(instance):

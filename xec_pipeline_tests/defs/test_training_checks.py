@@ -4,6 +4,7 @@ import pytest
 from xec_pipeline.defs import keys
 from xec_pipeline.defs.checks import resolution
 from xec_pipeline.defs.checks.training import training_checks
+from xec_pipeline.defs.partitions import run_partitions
 from xec_pipeline_tests.defs.checking import check, numbers
 
 TRAININGS = {
@@ -117,6 +118,22 @@ def test_biases_are_held_against_the_width_and_their_own_error(bias, passes):
 def test_a_table_without_numbers_does_not_pass():
     assert not check(resolution.biases_are_small, keys.TABLE).passed
     assert not check(resolution.resolution_is_no_worse, keys.TABLE).passed
+
+
+def test_a_table_that_was_never_made_does_not_pass(instance):
+    @dg.asset(key=keys.TABLE, partitions_def=run_partitions)
+    def table() -> None:
+        """Stand for the table, and is not made."""
+
+    result = dg.materialize(
+        [table, resolution.resolution_is_no_worse],
+        tags={"dagster/partition": "demo"},
+        instance=instance,
+        selection=dg.AssetSelection.checks_for_assets(table),
+    )
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert not evaluation.passed
+    assert "no earlier table" in numbers(evaluation)["compared_with"]
 
 
 @pytest.fixture

@@ -1,12 +1,14 @@
 """What stands on top of all runs: which model is in use, its files, all runs beside each other."""
 
 import datetime as dt
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from xec_pipeline.config.production import ProductionConfig
 from xec_pipeline.config.registry import production_config, registered_regressor, run_names
 from xec_pipeline.defs import code, keys
 from xec_pipeline.defs.acceptance import BEATS_A_CONSTANT, objections, used_by
@@ -16,6 +18,8 @@ from xec_pipeline.defs.resources.mlflow_tracking import MlflowTracking
 from xec_pipeline.defs.resources.torch_ddp import TorchDDP
 from xec_pipeline.defs.retries import figure_retries
 from xec_pipeline.errors import ConfigError
+
+_log = logging.getLogger(__name__)
 
 
 class SelectionConfig(dg.Config):
@@ -37,8 +41,16 @@ class SelectionConfig(dg.Config):
 
 
 def reconsidered() -> dg.FreshnessPolicy | None:
-    """Return after which time a selection is overdue; None for never."""
-    days = production_config().reconsider_days
+    """Return after which time a selection is overdue; None for never.
+
+    A wrong rule must not hide all assets: it is told here, and refused when a model is chosen.
+    """
+    try:
+        rule = production_config()
+    except ConfigError as error:
+        _log.warning("%s", error)
+        rule = ProductionConfig()
+    days = rule.reconsider_days
     if days is None:
         return None
     return dg.FreshnessPolicy.time_window(fail_window=dt.timedelta(days=days))

@@ -1,7 +1,8 @@
 """Scheduled retraining: what a tick finds, and what it asks for.
 
 A training is deterministic: with the same data, configuration and code it ends at the same weights.
-So a tick asks for what is not up to date, and otherwise skips and says so.
+So a tick asks for what is not up to date, else for the judgement of weights that were never
+compared with the model in use, and otherwise skips and says so.
 """
 
 import dataclasses
@@ -30,6 +31,8 @@ RUN_TAG: Final = "xec/retrain"
 """Tag with the name of the run that is to be trained again."""
 _PARTITION_TAG: Final = "dagster/partition"
 _FRESH: Final = "FRESH"
+_SELECTIONS: Final = 1000
+"""Choices of the model in use that are looked back on."""
 _UNFINISHED: Final = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.STARTING,
@@ -44,12 +47,15 @@ class Plan:
 
     Attributes
     ----------
+    is_due
+        Whether anything is to be done at all. The run then challenges the model in use.
     assets
-        Assets of the run that are to be made; empty for none.
+        Assets of the run that are to be made before; empty for none.
     reason
         Why, or why not.
     """
 
+    is_due: bool = False
     assets: tuple[dg.AssetKey, ...] = ()
     reason: str = ""
 
@@ -83,6 +89,7 @@ def plan(
     against: Mapping[AssetPartition, Sequence[str]],
     *,
     force: bool = False,
+    is_judged: bool = True,
 ) -> Plan:
     """Decide what is to be made, from Dagster's statuses and the checks that did not pass.
 
@@ -96,6 +103,8 @@ def plan(
         What speaks against the use of an asset, in words.
     force
         Train even if everything is up to date.
+    is_judged
+        Whether what is there took part in a choice of the model in use.
     """
     if obstacle := _obstacle(run, statuses, against):
         return Plan(reason=obstacle)
@@ -107,17 +116,24 @@ def plan(
     if force or keys.WEIGHTS in not_fresh:
         why = not_fresh.get(keys.WEIGHTS)
         reason = f"its weights are {why}" if why else "schedule.force is set"
-        return Plan(assets=keys.RETRAINED, reason=reason)
+        return Plan(is_due=True, assets=keys.RETRAINED, reason=reason)
     if unfit := _about(against, set(keys.RETRAINED) - set(not_fresh)):
         return Plan(reason=f"weights are fresh, but {unfit}: making them again would not help")
-    if not not_fresh:
-        return Plan(
-            reason=f"data, configuration and code of {run.name} are those that its weights were "
-            "trained with; training again would give the same weights (schedule.force: true "
-            "trains all the same)"
-        )
-    told = ", ".join(f"{key.path[-1]} {status}" for key, status in not_fresh.items())
-    return Plan(assets=_with_followers(not_fresh), reason=f"weights are fresh, but {told}")
+    if not_fresh:
+        told = ", ".join(f"{key.path[-1]} {status}" for key, status in not_fresh.items())
+        reason = f"weights are fresh, but {told}"
+        return Plan(is_due=True, assets=_with_followers(not_fresh), reason=reason)
+    return _plan_for_fresh(run.name, is_judged=is_judged)
+
+
+def _plan_for_fresh(name: str, *, is_judged: bool) -> Plan:
+    if not is_judged:
+        return Plan(is_due=True, reason="all is fresh, but was not judged yet")
+    return Plan(
+        reason=f"data, configuration and code of {name} are those that its weights were "
+        "trained with; training again would give the same weights (schedule.force: true "
+        "trains all the same)"
+    )
 
 
 def _obstacle(
@@ -130,8 +146,8 @@ def _obstacle(
     old = tuple(name for name in used if statuses.get((keys.SHARDS, name)) != _FRESH)
     if old:
         return (
-            f"data/shards of {', '.join(old)} are not up to date with the ROOT files: "
-            "materialize them, or switch on the sensor shards_follow, which does it as files come"
+            f"data/shards of {', '.join(old)} are not up to date with the ROOT files or the code: "
+            "materialize them, or switch on the sensor shards_follow, which does it as these change"
         )
     unfit = _about(against, {keys.SHARDS, keys.ENCODER})
     return f"{unfit}: nothing may learn from it" if unfit else ""
@@ -149,6 +165,33 @@ def what_speaks_against(
     mae = encoder_by_name(run)
     items = [*used_by(run), *([(keys.ENCODER, mae)] if mae else [])]
     return {item: found for item in items if (found := list(objections(instance, *item)))}
+
+
+def was_judged(instance: dg.DagsterInstance, name: str) -> bool:
+    """Tell whether a run took part in a choice of the model in use since it was completed.
+
+    Parameters
+    ----------
+    instance
+        Knows what was made and chosen.
+    name
+        The run; its predictions and its exported model were made.
+    """
+    completed = max(_latest_number(instance, key, name) for key in (keys.PREDICTIONS, keys.ONNX))
+    wanted = dg.AssetRecordsFilter(asset_key=keys.SELECTION, after_storage_id=completed)
+    for record in instance.fetch_materializations(wanted, limit=_SELECTIONS).records:
+        made = record.event_log_entry.asset_materialization
+        told = made.metadata.get("challengers") if made else None
+        if told is not None and name in str(told.value).split(", "):
+            return True
+    return False
+
+
+def _latest_number(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str) -> int:
+    """Return the storage number of the latest materialization; -1 if there is none."""
+    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition])
+    records = instance.fetch_materializations(wanted, limit=1).records
+    return records[0].storage_id if records else -1
 
 
 def _with_followers(not_fresh: Iterable[dg.AssetKey]) -> tuple[dg.AssetKey, ...]:
@@ -179,7 +222,7 @@ def _makes_weights(run: dg.DagsterRun) -> bool:
 
 
 def training_run(plan: Plan, run: str, tick: str) -> dg.RunRequest:
-    """Return the run that trains, evaluates, exports and lets the result challenge the champion."""
+    """Return the run that makes what is planned and lets the result challenge the champion."""
     step = keys.SELECTION.to_python_identifier()
     return dg.RunRequest(
         run_key=f"{run} {tick}",

@@ -16,6 +16,7 @@ from xec_pipeline.defs.automation.retraining import (
     scheduled_runs,
     training_now,
     training_run,
+    was_judged,
     what_speaks_against,
 )
 from xec_pipeline.defs.automation.sensors import min_age_seconds
@@ -46,8 +47,14 @@ def evaluate(
     if busy := training_now(instance, name):
         return dg.SkipReason(f"{name} is being trained or waits for it: Dagster run {busy}")
     known, causes = look_at(instance, run)
-    found = plan(run, known, what_speaks_against(instance, run), force=run.schedule.force)
-    if not found.assets:
+    found = plan(
+        run,
+        known,
+        what_speaks_against(instance, run),
+        force=run.schedule.force,
+        is_judged=was_judged(instance, name),
+    )
+    if not found.is_due:
         return dg.SkipReason(found.reason)
     for line in (found.reason, *causes):
         log.info("%s: %s", name, line)

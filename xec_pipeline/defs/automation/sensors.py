@@ -6,7 +6,7 @@ from typing import Final
 
 import dagster as dg
 
-from xec_pipeline.defs import keys
+from xec_pipeline.defs import code, keys
 from xec_pipeline.defs.automation.intervals import sensor_seconds
 from xec_pipeline.defs.automation.jobs import build_shards
 from xec_pipeline.defs.automation.observation import (
@@ -16,6 +16,7 @@ from xec_pipeline.defs.automation.observation import (
 )
 from xec_pipeline.defs.lineage import last_event_seen, latest_of
 from xec_pipeline.defs.partitions import DATASETS
+from xec_pipeline.defs.retries import INTERRUPTED_BUILD
 from xec_pipeline.errors import ConfigError
 
 # A tick must answer within a minute; larger files than fit are read over several ticks.
@@ -63,32 +64,52 @@ def datasets(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipRe
     job=build_shards,
     minimum_interval_seconds=sensor_seconds(60),
     default_status=dg.DefaultSensorStatus.STOPPED,
-    description="Builds the shards of a dataset when its ROOT files changed. Switch on if wanted.",
+    description=(
+        "Builds the shards of a dataset when its ROOT files changed, or the code that makes "
+        "shards. Switch on if wanted."
+    ),
 )
 def shards_follow(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """Ask for shards whose ROOT files have another version than those that they were made from."""
+    """Ask for shards that were made from other ROOT files than are there now, or by other code."""
     requests = list(shard_requests(context.instance))
     if not requests:
-        return dg.SkipReason("the shards of all datasets seen were made from their present files")
+        return dg.SkipReason(
+            "the shards of all datasets seen were made from their present files by the present code"
+        )
     return dg.SensorResult(run_requests=requests)
 
 
 def shard_requests(instance: dg.DagsterInstance) -> Iterator[dg.RunRequest]:
-    """Yield a run for each dataset whose shards are missing, or of other files than those seen.
+    """Yield a run for each dataset whose shards are missing, or of other files or other code.
 
-    Its key is the dataset, the version of its files and the observation that told of it. So no
-    restart launches it twice, and files that come back to an earlier content are built again.
+    Its key is the dataset, the version of its files and the observation that told of it, the
+    versions of the code that is to make the shards and that made the present ones. So no restart
+    launches it twice, and files or code that come back to an earlier state are built again.
     """
+    present_code = code.SHARDS.version()
     for dataset in DATASETS:
-        wanted = dg.AssetRecordsFilter(asset_key=keys.ROOT_FILES, asset_partitions=[dataset])
-        for record in instance.fetch_observations(wanted, limit=1).records:
-            seen = record.event_log_entry.asset_observation
-            version = (seen.tags if seen else {}).get(keys.VERSION_TAG)
-            made = latest_of(instance, keys.SHARDS, dataset)
-            known = last_event_seen(made[0], keys.ROOT_FILES) if made else -1
-            if version is not None and record.storage_id > known:
-                run_key = f"{dataset} {version} {record.storage_id}"
-                yield dg.RunRequest(run_key=run_key, partition_key=dataset)
+        seen = _files_seen(instance, dataset)
+        if seen is None:
+            continue
+        version, observation = seen
+        latest = latest_of(instance, keys.SHARDS, dataset)
+        made = latest[0] if latest else None
+        known = last_event_seen(made, keys.ROOT_FILES) if made else -1
+        made_by = ((made.tags if made else None) or {}).get(keys.CODE_TAG, "none")
+        if observation > known or made_by != present_code:
+            run_key = f"{dataset} {version} {observation} {present_code} after {made_by}"
+            yield dg.RunRequest(run_key=run_key, partition_key=dataset, tags=INTERRUPTED_BUILD)
+
+
+def _files_seen(instance: dg.DagsterInstance, dataset: str) -> tuple[str, int] | None:
+    """Return the version of a dataset's files as last seen, and the observation's number."""
+    wanted = dg.AssetRecordsFilter(asset_key=keys.ROOT_FILES, asset_partitions=[dataset])
+    for record in instance.fetch_observations(wanted, limit=1).records:
+        seen = record.event_log_entry.asset_observation
+        version = (seen.tags if seen else {}).get(keys.VERSION_TAG)
+        if version is not None:
+            return version, record.storage_id
+    return None
 
 
 def min_age_seconds() -> float:

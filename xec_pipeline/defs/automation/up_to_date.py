@@ -28,7 +28,6 @@ from xec_pipeline.defs.partitions import (
 )
 from xec_pipeline.defs.staleness import AssetPartition
 
-_CODE_TAG: Final = "dagster/code_version"
 _NEVER: Final = "was never made"
 _OF_RUN: Final = (
     regressor.weights,
@@ -73,7 +72,7 @@ def changes(
         yield _NEVER
         return
     tags = made.tags or {}
-    if tags.get(_CODE_TAG) != spec.code_version:
+    if tags.get(keys.CODE_TAG) != spec.code_version:
         yield "has other code"
     for dep in spec.deps:
         name = "/".join(dep.asset_key.path)

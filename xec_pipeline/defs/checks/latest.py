@@ -49,6 +49,8 @@ def accepted_before(
 ) -> tuple[dg.AssetMaterialization, str] | None:
     """Return the last earlier materialization that passed a check, and its Dagster run.
 
+    None if there is none, or if the partition was never made.
+
     Parameters
     ----------
     context
@@ -62,9 +64,9 @@ def accepted_before(
     """
     history = list(evaluations(context.instance, dg.AssetCheckKey(key, check)))
     wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[run_name(context)])
-    now, *earlier = context.instance.fetch_materializations(wanted, limit=_HISTORY).records
-    present = now.event_log_entry.asset_materialization
-    for record in earlier:
+    records = context.instance.fetch_materializations(wanted, limit=_HISTORY).records
+    present = records[0].event_log_entry.asset_materialization if records else None
+    for record in records[1:]:
         made = record.event_log_entry.asset_materialization
         if made and present and _agree(made, present, same) and passed(record, history):
             return made, record.run_id
