@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from xec_pipeline.errors import DataError
+from xec_pipeline.evaluation.masked_methods import MODEL
 from xec_pipeline.evaluation.masked_samples import (
-    MODEL,
     TRUTH,
     Floor,
     Origin,

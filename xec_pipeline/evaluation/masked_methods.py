@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from xec_pipeline.evaluation.masked_samples import MODEL
-
+MODEL: Final = "model"
+"""The network, as a method."""
 CONVENTIONAL_NAMES: Final[Mapping[str, str]] = {
     "avg": "neighbour average",
     "sa": "solid angle",

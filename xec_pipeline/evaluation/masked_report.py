@@ -8,6 +8,7 @@ from typing import Final
 
 from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.masked_matching import common_sample
+from xec_pipeline.evaluation.masked_methods import MODEL
 from xec_pipeline.evaluation.masked_metrics import (
     dead_statistics,
     face_metrics,
@@ -17,7 +18,6 @@ from xec_pipeline.evaluation.masked_metrics import (
     signal_metrics,
 )
 from xec_pipeline.evaluation.masked_samples import (
-    MODEL,
     Floor,
     Sample,
     Space,

@@ -17,6 +17,7 @@ from xec_pipeline.data.normalization import Normalization
 from xec_pipeline.detector.faces import FACE_NAMES, Face
 from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.event_bootstrap import EventBootstrap, Resampled, content_seed
+from xec_pipeline.evaluation.masked_methods import MODEL
 from xec_pipeline.evaluation.masked_rows import ARTIFICIAL, Bools, Integers, MaskedRows
 from xec_pipeline.evaluation.masked_table import MaskedMetadata, MaskedTable
 from xec_pipeline.evaluation.resolution import Values
@@ -29,7 +30,6 @@ TRUTH: Final = "truth"
 """What was measured: a count with its noise, or a time."""
 MEAN: Final = "mean"
 """The mean of the count, which only a simulation knows."""
-MODEL: Final = "model"
 TRUE_MEAN: Final = "true mean"
 """The method that knows the mean of the count; against the count, nothing can do better."""
 

@@ -8,8 +8,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from xec_pipeline.errors import DataError
+from xec_pipeline.evaluation.masked_methods import MODEL
 from xec_pipeline.evaluation.masked_report import Settings, analyze
-from xec_pipeline.evaluation.masked_samples import MODEL, count_sample, time_sample
+from xec_pipeline.evaluation.masked_samples import count_sample, time_sample
 from xec_pipeline.evaluation.masked_table import read_masked_table, write_masked_table
 from xec_pipeline.evaluation.metadata import PredictionMeta
 from xec_pipeline.evaluation.plots.bar_panel import GroupedBarPanel, RankingPanel

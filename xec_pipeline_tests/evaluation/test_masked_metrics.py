@@ -10,6 +10,7 @@ from xec_pipeline.config.normalization import NormalizationConfig
 from xec_pipeline.data.normalization import Normalization
 from xec_pipeline.errors import DataError
 from xec_pipeline.evaluation.masked_matching import common_sample
+from xec_pipeline.evaluation.masked_methods import MODEL
 from xec_pipeline.evaluation.masked_metrics import (
     dead_statistics,
     face_metrics,
@@ -18,7 +19,7 @@ from xec_pipeline.evaluation.masked_metrics import (
     signal_edges,
     signal_metrics,
 )
-from xec_pipeline.evaluation.masked_samples import MEAN, MODEL, TRUTH, count_sample, time_sample
+from xec_pipeline.evaluation.masked_samples import MEAN, TRUTH, count_sample, time_sample
 from xec_pipeline.evaluation.masked_table import MaskedTable, read_masked_table, write_masked_table
 from xec_pipeline.evaluation.plots.methods import looks
 from xec_pipeline.evaluation.recovery_table import build_recovery_table, write_recovery_table
