@@ -105,11 +105,13 @@ def relative_times(npho: NDArray[Any], nphe: NDArray[Any], time_s: NDArray[Any])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell the times that tests recorded: they depend on the machine, so few are asserted."""
+    """Tell the times and numbers that tests recorded: times depend on the machine."""
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             if name.endswith(" [s]"):
                 terminalreporter.write_line(f"{name} {value:.1f}")
+            elif name.startswith("processes "):
+                terminalreporter.write_line(f"{name}: {value}")
 
 
 @pytest.fixture(scope="session")

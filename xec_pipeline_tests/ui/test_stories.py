@@ -209,6 +209,7 @@ def test_cancelled_training_leaves_no_process(page, dev, shot, encoder_run, reco
     expect(page.get_by_text("ASSET_OBSERVATION", exact=True).first).to_be_visible()
     # torchrun and two ranks
     assert len(dev.processes(*_RANKS)) >= 3
+    record_property("processes of a training", len(dev.processes(_WORKERS)))
     shot("5-endless-training")
 
     page.get_by_role("button", name="Terminate").click()
@@ -217,6 +218,7 @@ def test_cancelled_training_leaves_no_process(page, dev, shot, encoder_run, reco
     dev.wait_for(lambda: not dev.processes(_WORKERS), 60, "processes of the training live")
     seconds = time.monotonic() - asked
     record_property("all processes of a cancelled training gone [s]", seconds)
+    record_property("processes after it was cancelled", len(dev.processes(_WORKERS)))
     assert seconds < 10 * slowness()
     dev.wait_for(lambda: dev.status(run_id) == "CANCELED", 60, "the run is not cancelled")
     expect(page.get_by_text("RUN_CANCELED", exact=True)).to_be_visible()
